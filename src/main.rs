@@ -1,0 +1,3 @@
+//! The `moat` program: everything it does is in the library.
+
+fn main() {}

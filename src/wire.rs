@@ -1,0 +1,1 @@
+//! Messages and their bytes: typed on one side, encoded on the other.

@@ -1,0 +1,3 @@
+//! Tests beside Mosquitto and the original.
+
+fn main() {}
