@@ -12,3 +12,5 @@ pub mod value;
 pub mod node;
 
 pub mod wire;
+
+pub mod client;
