@@ -33,7 +33,6 @@ mod entry;
 mod error;
 mod messages;
 mod options;
-mod paths;
 pub mod proto;
 mod request;
 mod resuming;

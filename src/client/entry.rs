@@ -5,7 +5,6 @@ use serde::de::DeserializeOwned;
 
 use crate::client::chain::Chain;
 use crate::client::error::Error;
-use crate::client::paths;
 use crate::client::proto::Message;
 use crate::event::Tock;
 use crate::path::Path;
@@ -133,7 +132,7 @@ pub(super) fn path(message: &Message) -> Result<Path, Error> {
     let path = message
         .path()
         .ok_or_else(|| Error::Protocol("an entry without path".to_owned()))?;
-    paths::decode(path)
+    Ok(Path::decode(path)?)
 }
 
 fn chain(message: &Message) -> Result<Option<Chain>, Error> {

@@ -26,6 +26,7 @@ pub use message::{Greeting, Message, State};
 
 use crate::client::error::{Error, Refusal};
 use crate::msgpack::{Fault, Walker, write};
+use crate::path::PathError;
 use paths::Shortened;
 
 /// The number of a request, which all its replies carry.
@@ -374,6 +375,12 @@ impl Protocol {
     #[must_use]
     pub fn requests(&self) -> usize {
         self.routes.len()
+    }
+}
+
+impl From<PathError> for Error {
+    fn from(error: PathError) -> Self {
+        Self::Protocol(error.to_string())
     }
 }
 

@@ -8,7 +8,6 @@ use crate::client::Client;
 use crate::client::chain::{Chain, write_link};
 use crate::client::entry::{Entry, Written};
 use crate::client::error::Error;
-use crate::client::paths;
 use crate::client::proto::{Fields, Message};
 use crate::event::{Links, NamedLink};
 use crate::msgpack::{Head, Reader};
@@ -52,7 +51,7 @@ pub struct Get<'a> {
 impl<'a> Get<'a> {
     pub(super) fn new(client: &'a Client, path: &Path) -> Self {
         let mut fields = Fields::new();
-        fields.path("path", paths::encode(path).as_ref());
+        fields.path("path", path.encode().as_ref());
         Self {
             client,
             path: Some(path.clone()),
@@ -142,7 +141,7 @@ impl<'a> Write<'a> {
 
     pub(super) fn delete(client: &'a Client, path: &Path) -> Self {
         let mut fields = Fields::new();
-        fields.path("path", paths::encode(path).as_ref());
+        fields.path("path", path.encode().as_ref());
         Self {
             client,
             fields,
@@ -233,7 +232,7 @@ pub struct List<'a> {
 impl<'a> List<'a> {
     pub(super) fn new(client: &'a Client, path: &Path) -> Self {
         let mut fields = Fields::new();
-        fields.path("path", paths::encode(path).as_ref());
+        fields.path("path", path.encode().as_ref());
         Self {
             client,
             fields,
@@ -275,7 +274,7 @@ impl<'a> List<'a> {
         let mut children = Vec::new();
         while !reader.is_empty() {
             let name = reader.object()?;
-            children.push((paths::decode_elem(name)?, reader.object()?.into()));
+            children.push((PathElem::decode(name)?, reader.object()?.into()));
         }
         Ok(children)
     }
@@ -295,7 +294,7 @@ impl<'a> IntoFuture for List<'a> {
             let names = PathRef::new(reader.rest());
             names
                 .elements()
-                .map(|name| paths::decode_elem(name?))
+                .map(|name| Ok(PathElem::decode(name?)?))
                 .collect()
         })
     }

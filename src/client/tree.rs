@@ -10,7 +10,6 @@ use crate::client::Client;
 use crate::client::connection::Ticket;
 use crate::client::entry::{Deleted, Entry};
 use crate::client::error::Error;
-use crate::client::paths;
 use crate::client::proto::{Expect, Fields, Message};
 use crate::client::request::{Pending, add_links, unexpected};
 use crate::event::{Depths, Links};
@@ -41,7 +40,7 @@ pub struct GetTree<'a> {
 impl<'a> GetTree<'a> {
     pub(super) fn new(client: &'a Client, path: &Path) -> Self {
         let mut fields = Fields::new();
-        fields.path("path", paths::encode(path).as_ref());
+        fields.path("path", path.encode().as_ref());
         Self {
             client,
             fields,
@@ -208,7 +207,7 @@ pub struct DeleteTree<'a> {
 impl<'a> DeleteTree<'a> {
     pub(super) fn new(client: &'a Client, path: &Path) -> Self {
         let mut fields = Fields::new();
-        fields.path("path", paths::encode(path).as_ref());
+        fields.path("path", path.encode().as_ref());
         Self { client, fields }
     }
 

@@ -9,7 +9,6 @@ use futures_core::Stream;
 use crate::client::Client;
 use crate::client::entry::Entry;
 use crate::client::error::{At, Error};
-use crate::client::paths;
 use crate::client::proto::{Fields, Message, State};
 use crate::client::request::{Pending, add_links};
 use crate::client::resuming::Resuming;
@@ -58,7 +57,7 @@ pub(super) struct WatchRequest {
 impl WatchRequest {
     pub(super) async fn open(&self, client: &Client) -> Result<Watch, Error> {
         let mut fields = Fields::new();
-        fields.path("path", paths::encode(&self.path).as_ref());
+        fields.path("path", self.path.encode().as_ref());
         add_links(&mut fields, self.links);
         add_depths(&mut fields, self.depths);
         fields.bool("fetch", self.fetch);

@@ -97,17 +97,7 @@ fn path(elements: &Json) -> Option<Path> {
     for element in elements.as_array()? {
         value(element)?.encode(&mut encoded);
     }
-    decode_path(PathRef::new(&encoded))
-}
-
-fn decode_path(path: PathRef<'_>) -> Option<Path> {
-    let mut object = Vec::new();
-    msgpack::write::ext(&mut object, msgpack::EXT_PATH, path.bytes().len());
-    object.extend_from_slice(path.bytes());
-    match Value::decode(&object) {
-        Ok(Value::Path(path)) => Some(path),
-        _ => None,
-    }
+    Path::decode(PathRef::new(&encoded)).ok()
 }
 
 #[test]
@@ -326,8 +316,8 @@ fn assert_delivered(got: &Message, sent: &Sent, context: &str) {
     }
     if let Some(elements) = &sent.path {
         let want = path(&Json::Array(elements.clone())).unwrap();
-        let got = decode_path(got.path().unwrap()).unwrap();
-        assert_eq!(Value::Path(got), Value::Path(want), "{context}");
+        let got = Path::decode(got.path().unwrap()).unwrap();
+        assert_eq!(got, want, "{context}");
     }
 }
 

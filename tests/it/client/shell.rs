@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use moat::client::{At, Client, Error, Options, Watch, WatchEvent};
 use moat::event::Links;
-use moat::path::{Path, PathElem};
+use moat::path::Path;
 use moat::value::Value;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -17,8 +17,7 @@ use tokio::task::{LocalSet, yield_now};
 use super::fake::{Fake, pair};
 
 fn path(text: &str) -> Path {
-    let names = text.split('.').map(|name| PathElem::Str(name.into()));
-    names.collect::<Vec<_>>().into()
+    text.parse().unwrap()
 }
 
 /// Long enough for everything in memory to have come to rest.
@@ -386,22 +385,14 @@ async fn handles_can_be_shared_among_threads() {
     sent(&watch);
 }
 
-/// A path of one name.
-fn name(path: &Path) -> &str {
-    match path.elements() {
-        [PathElem::Str(name)] => name,
-        other => panic!("{other:?}"),
-    }
-}
-
 /// What a watch told, in short.
 fn told(event: Option<Result<WatchEvent, Error>>) -> String {
     let show = |entry: moat::client::Entry| {
         let value = entry.value().unwrap().and_then(|v| v.as_i64());
         format!(
             "{}={}",
-            name(&entry.path),
-            value.map_or("-".into(), |v| v.to_string())
+            entry.path,
+            value.map_or_else(|| "-".to_owned(), |v| v.to_string())
         )
     };
     match event {
