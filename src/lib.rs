@@ -12,3 +12,7 @@ pub mod value;
 pub mod node;
 
 pub mod wire;
+
+pub mod config;
+
+pub mod cli;
