@@ -11,7 +11,7 @@ use std::ffi::{OsStr, OsString};
 use clap::{Args, CommandFactory as _, ValueEnum};
 use clap_complete::CompleteEnv;
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
-use clap_complete::env::{EnvCompleter, Shells};
+use clap_complete::env::Shells;
 
 use super::args::Cli;
 use super::exit::{CliError, Exit};

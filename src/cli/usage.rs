@@ -10,7 +10,7 @@
 use std::ffi::{OsStr, OsString};
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Command, CommandFactory as _};
+use clap::{Arg, Command, CommandFactory as _};
 
 use super::args::Cli;
 use super::exit::{CliError, Exit};
@@ -27,37 +27,51 @@ pub(super) fn answer(error: &clap::Error, args: &[OsString], out: &Out) -> Resul
         }
         _ => {
             let names: Vec<&OsStr> = args.iter().skip(1).map(OsString::as_os_str).collect();
-            Err(CliError::rendered(with_command(&names, |command| {
-                let usage = match error.get(ContextKind::Usage) {
-                    Some(ContextValue::StyledStr(usage)) => usage.to_string(),
-                    _ => command.render_usage().to_string(),
-                };
-                form(&usage, &message(error, command))
-            })))
+            let argument = strings(error, ContextKind::InvalidArg);
+            let option = argument.first().map(|name| bare(name));
+            Err(CliError::rendered(with_command(
+                &names,
+                option,
+                |command| {
+                    let usage = match error.get(ContextKind::Usage) {
+                        Some(ContextValue::StyledStr(usage)) => usage.to_string(),
+                        _ => command.render_usage().to_string(),
+                    };
+                    form(&usage, &message(error, command))
+                },
+            )))
         }
     }
 }
 
 /// Prints the help of the command with these names.
 pub(super) fn help(names: &[String], out: &Out) -> Result<Exit, CliError> {
-    let help = with_command(names, |command| command.render_help().to_string());
+    let help = with_command(names, None, |command| command.render_help().to_string());
     out.text(&help)?;
     Ok(Exit::Success)
 }
 
 /// The text of a usage error of the command with these names.
 pub(super) fn text(names: &[String], message: &str) -> String {
-    let usage = with_command(names, |command| command.render_usage().to_string());
+    let usage = with_command(names, None, |command| command.render_usage().to_string());
     form(&usage, message)
 }
 
 /// Finds the command that `words` name; those that name none, such as options
-/// and their values, are skipped.
-fn with_command<T>(words: &[impl AsRef<OsStr>], f: impl FnOnce(&mut Command) -> T) -> T {
+/// and their values, are skipped. A command that has the option `of` ends the
+/// search: what follows is not to blame.
+fn with_command<T>(
+    words: &[impl AsRef<OsStr>],
+    of: Option<&str>,
+    f: impl FnOnce(&mut Command) -> T,
+) -> T {
     let mut root = Cli::command();
     root.build();
     let mut command = &mut root;
     for word in words {
+        if of.is_some_and(|option| long_option(command, option).is_some()) {
+            break;
+        }
         if command.find_subcommand(word).is_some() {
             command = command
                 .find_subcommand_mut(word)
@@ -65,6 +79,12 @@ fn with_command<T>(words: &[impl AsRef<OsStr>], f: impl FnOnce(&mut Command) -> 
         }
     }
     f(command)
+}
+
+/// The option with this long name, `--port`.
+fn long_option<'a>(command: &'a Command, name: &str) -> Option<&'a Arg> {
+    let long = name.strip_prefix("--")?;
+    command.get_arguments().find(|a| a.get_long() == Some(long))
 }
 
 fn form(usage: &str, message: &str) -> String {
@@ -155,11 +175,7 @@ fn message(error: &clap::Error, command: &Command) -> String {
 
 /// An option by both its names: `'-p' / '--port'`.
 fn spelled(command: &Command, name: &str) -> String {
-    let short = name.strip_prefix("--").and_then(|long| {
-        let mut options = command.get_arguments();
-        options.find(|a| a.get_long() == Some(long))?.get_short()
-    });
-    match short {
+    match long_option(command, name).and_then(Arg::get_short) {
         Some(short) => format!("'-{short}' / '{name}'"),
         None => format!("'{name}'"),
     }
