@@ -9,6 +9,10 @@
 //! Source: the msgpack specification; which objects are refused where:
 //! `docs/formats.md`, "Checked values".
 
+mod small;
+
+pub use small::Small;
+
 use rmp::Marker;
 
 /// Deepest nesting that is read, as in the original.

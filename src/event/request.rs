@@ -1,24 +1,25 @@
 //! What a client can ask for, after its form has been checked.
 
 use crate::event::{Event, NodeInfo, NodeName, Tick, TickSet};
+use crate::msgpack::Small;
 use crate::path::PathRef;
 
 /// The number a client gave its request, which all replies carry: any
 /// object, encoded in its shortest form.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Handle(Box<[u8]>);
+pub struct Handle(Small);
 
 impl Handle {
     /// From the encoded object.
     #[must_use]
     pub fn new(encoded: &[u8]) -> Self {
-        Self(encoded.into())
+        Self(Small::new(encoded))
     }
 
     /// The encoded object.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.0
+        self.0.bytes()
     }
 }
 
