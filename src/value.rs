@@ -42,3 +42,15 @@ pub enum Value {
 /// One encoded value, checked.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Raw(Box<[u8]>);
+
+/// Whether two encoded values are equal.
+#[must_use]
+pub fn same_value(a: &[u8], b: &[u8]) -> bool {
+    a == b
+}
+
+/// Whether two encoded values are of one type, and equal.
+#[must_use]
+pub fn same_type_and_value(a: &[u8], b: &[u8]) -> bool {
+    a == b
+}

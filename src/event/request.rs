@@ -236,3 +236,15 @@ pub enum Request<'a> {
     /// End a running request
     Stop(Handle),
 }
+
+impl Request<'_> {
+    /// Whether it is answered by a stream, which has a frame even if it
+    /// fails at once.
+    #[must_use]
+    pub const fn is_stream(&self) -> bool {
+        matches!(
+            self,
+            Self::GetTree { .. } | Self::Watch { .. } | Self::MsgMonitor { .. }
+        )
+    }
+}

@@ -7,7 +7,10 @@ pub struct Small(Repr);
 
 #[derive(Clone)]
 enum Repr {
-    Near { len: u8, bytes: [u8; NEAR] },
+    Near {
+        len: u8,
+        bytes: [u8; NEAR],
+    },
     // one pointer wide, so that the whole stays at sixteen bytes
     #[allow(clippy::box_collection)]
     Far(Box<Box<[u8]>>),

@@ -12,9 +12,10 @@
 use std::collections::VecDeque;
 
 use crate::event::{
-    ChainEnd, Event, Link, MAX_COUNTER, NamedLink, NodeInfo, NodeIx, NodeName, Tick, TickSet, Tock,
+    ChainEnd, Event, Link, MAX_COUNTER, NamedLink, NodeInfo, NodeIx, NodeName, StateWanted, Tick,
+    TickSet, Tock,
 };
-use crate::node::ticks::Nodes;
+use crate::node::ticks::{Known, Nodes};
 use crate::node::tree::{Ix, Tree};
 use crate::path::{ElemError, PathRef, RawPath};
 
@@ -68,9 +69,23 @@ impl Replica {
         let mut tree = Tree::new(hash_key);
         let mut nodes = Nodes::new(hash_key);
         let me = nodes.ensure(name.as_str());
-        let internal = tree.ensure_child(Ix::ROOT, b"\xc0").expect("invariant: null is an element");
-        let changes = Changes { run, last: 0, recent: VecDeque::new() };
-        Self { tree, nodes, me, internal, tock: Tock(0), old: Vec::new(), changes }
+        let internal = tree
+            .ensure_child(Ix::ROOT, b"\xc0")
+            .expect("invariant: null is an element");
+        let changes = Changes {
+            run,
+            last: 0,
+            recent: VecDeque::new(),
+        };
+        Self {
+            tree,
+            nodes,
+            me,
+            internal,
+            tock: Tock(0),
+            old: Vec::new(),
+            changes,
+        }
     }
 
     /// The entries.
@@ -101,7 +116,7 @@ impl Replica {
     /// This node's last tick; `None` before its first event.
     #[must_use]
     pub fn tick(&self) -> Option<Tick> {
-        self.nodes.get(self.me).and_then(super::ticks::Known::tick)
+        self.nodes.get(self.me).and_then(Known::tick)
     }
 
     /// The entry below which internal data are.
@@ -144,12 +159,22 @@ impl Replica {
     /// the order of their last change; `None` if that is not known any more.
     #[must_use]
     pub fn changed_since(&self, run: u64, number: u64) -> Option<Vec<Ix>> {
-        let missed = self.changes.last.checked_sub(number).filter(|_| run == self.changes.run)?;
+        let missed = self
+            .changes
+            .last
+            .checked_sub(number)
+            .filter(|_| run == self.changes.run)?;
         let missed = usize::try_from(missed).ok()?;
         let start = self.changes.recent.len().checked_sub(missed)?;
         let mut seen = std::collections::BTreeSet::new();
-        let mut list: Vec<Ix> =
-            self.changes.recent.range(start..).rev().filter(|ix| seen.insert(**ix)).copied().collect();
+        let mut list: Vec<Ix> = self
+            .changes
+            .recent
+            .range(start..)
+            .rev()
+            .filter(|ix| seen.insert(**ix))
+            .copied()
+            .collect();
         list.reverse();
         Some(list)
     }
@@ -259,7 +284,9 @@ impl Replica {
             }
         }
         let ix = self.tree.ensure(Ix::ROOT, event.path.as_ref())?;
-        let Some(new) = links.first().copied() else { return Ok(Applied::Ignored) };
+        let Some(new) = links.first().copied() else {
+            return Ok(Applied::Ignored);
+        };
         let entry = self.tree.get(ix);
         let (chain, end) = entry.chain();
         let chain = chain.to_vec();
@@ -327,7 +354,10 @@ impl Replica {
     /// Links by name.
     #[must_use]
     pub fn named(&self, links: &[Link]) -> Vec<NamedLink> {
-        let name = |l: &Link| NamedLink { node: self.nodes.name(l.node()).clone(), tick: l.tick() };
+        let name = |l: &Link| NamedLink {
+            node: self.nodes.name(l.node()).clone(),
+            tick: l.tick(),
+        };
         links.iter().map(name).collect()
     }
 
@@ -364,7 +394,9 @@ impl Replica {
         let mut emptied = Vec::new();
         for (name, ticks) in info.deleted.iter().flatten() {
             let node = self.nodes.ensure(name.as_str());
-            let Some(known) = self.nodes.get_mut(node) else { continue };
+            let Some(known) = self.nodes.get_mut(node) else {
+                continue;
+            };
             let present = known.present();
             known.supersede_all(ticks);
             for (tick, ix) in present {
@@ -385,13 +417,50 @@ impl Replica {
         emptied
     }
 
+    /// The bookkeeping, as far as it is wanted. Nodes without ticks of a kind
+    /// are left out.
+    #[must_use]
+    pub fn state(&self, wanted: StateWanted) -> NodeInfo {
+        let sets = |want: bool, of: &dyn Fn(&Known) -> TickSet| {
+            want.then(|| {
+                let sets = self
+                    .nodes
+                    .iter()
+                    .map(|(_, name, known)| (name.clone(), of(known)));
+                sets.filter(|(_, set)| !set.is_empty()).collect::<Vec<_>>()
+            })
+        };
+        let ticks = self
+            .nodes
+            .iter()
+            .map(|(_, name, known)| (name.clone(), known.tick()));
+        let present = |known: &Known, only_deleted: bool| {
+            let list = known.present().into_iter();
+            list.filter(|(_, ix)| !only_deleted || self.tree.get(*ix).value().is_none())
+                .map(|(tick, _)| tick..=tick)
+                .collect()
+        };
+        NodeInfo {
+            ticks: wanted.nodes.then(|| ticks.collect()),
+            known: sets(wanted.known, &Known::superseded),
+            present: sets(wanted.present, &|k| present(k, false)),
+            deleted: sets(wanted.deleted, &|k| present(k, true)),
+            missing: sets(wanted.missing, &|k| k.missing().clone()),
+            remote_missing: sets(wanted.remote_missing, &|k| k.reported().clone()),
+            node_drop: wanted.node_drop.then(|| self.nodes.dropped().to_vec()),
+            debug: wanted.debug,
+        }
+    }
+
     /// Forgets a node and takes its links out of all chains.
     ///
     /// # Errors
     /// The first tick that is some entry's last change: nothing has been
     /// done then. The own node cannot be forgotten.
     pub fn drop_node(&mut self, node: NodeIx) -> Result<(), Tick> {
-        let Some(known) = self.nodes.get(node) else { return Ok(()) };
+        let Some(known) = self.nodes.get(node) else {
+            return Ok(());
+        };
         let present = known.present();
         for (tick, ix) in &present {
             if self.tree.get(*ix).head() == Some(Link::new(node, Tick(*tick))) {
@@ -416,10 +485,16 @@ impl Replica {
     pub fn deleted_among(&self, asked: &[(NodeName, TickSet)]) -> Vec<(NodeName, TickSet)> {
         let mut found = Vec::new();
         for (name, ticks) in asked {
-            let Some(known) = self.nodes.find(name.as_str()).and_then(|n| self.nodes.get(n)) else {
+            let Some(known) = self
+                .nodes
+                .find(name.as_str())
+                .and_then(|n| self.nodes.get(n))
+            else {
                 continue;
             };
-            let Some(Tick(last @ 1..)) = known.tick() else { continue };
+            let Some(Tick(last @ 1..)) = known.tick() else {
+                continue;
+            };
             let mut gone = TickSet::new();
             for range in ticks.ranges() {
                 gone.insert_range(*range.start().max(&1)..=*range.end().min(&last));
@@ -442,12 +517,18 @@ impl Replica {
 
 /// Whether `chain` has something of the link's node that is as new.
 fn newer(chain: &[Link], link: Link) -> bool {
-    chain.iter().any(|l| l.node() == link.node() && l.tick() >= link.tick())
+    chain
+        .iter()
+        .any(|l| l.node() == link.node() && l.tick() >= link.tick())
 }
 
 /// The links that are not in `chain`.
 fn absent(links: &[Link], chain: &[Link]) -> Vec<Link> {
-    links.iter().filter(|l| !chain.contains(l)).copied().collect()
+    links
+        .iter()
+        .filter(|l| !chain.contains(l))
+        .copied()
+        .collect()
 }
 
 #[cfg(test)]
@@ -476,7 +557,10 @@ mod tests {
     }
 
     fn superseded(r: &Replica, name: &str) -> TickSet {
-        r.nodes().get(r.nodes().find(name).unwrap()).unwrap().superseded()
+        r.nodes()
+            .get(r.nodes().find(name).unwrap())
+            .unwrap()
+            .superseded()
     }
 
     #[test]
@@ -557,8 +641,12 @@ mod tests {
         write(&mut a, "y", Some(b"\x01"));
         write(&mut a, "z", Some(b"\x01"));
         write(&mut a, "y", Some(b"\x02"));
-        let paths: Vec<RawPath> =
-            a.changed_since(run, n).unwrap().into_iter().map(|ix| a.path(ix)).collect();
+        let paths: Vec<RawPath> = a
+            .changed_since(run, n)
+            .unwrap()
+            .into_iter()
+            .map(|ix| a.path(ix))
+            .collect();
         assert_eq!(paths, [path("z"), path("y")]);
         assert_eq!(a.changed_since(run, n + 3), Some(vec![]));
         assert_eq!(a.changed_since(run, n + 4), None, "from the future");

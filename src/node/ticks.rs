@@ -97,7 +97,8 @@ impl Known {
                 let known: Vec<_> = self.beyond.ranges().collect();
                 for range in known.into_iter().filter(|r| *r.start() <= tick.0) {
                     self.missing.remove_range(range.clone());
-                    self.beyond.remove_range(*range.start()..=tick.0.min(*range.end()));
+                    self.beyond
+                        .remove_range(*range.start()..=tick.0.min(*range.end()));
                 }
             }
         }
@@ -142,7 +143,8 @@ impl Known {
         for range in ticks.ranges() {
             self.missing.remove_range(range.clone());
             self.reported.remove_range(range.clone());
-            self.beyond.insert_range((seen + 1).max(*range.start())..=*range.end());
+            self.beyond
+                .insert_range((seen + 1).max(*range.start())..=*range.end());
         }
         // present ticks of these ranges stay present: they are no part of
         // what is kept as missing or beyond, but for those above `seen`
@@ -253,9 +255,9 @@ impl Nodes {
     /// The nodes and what is known of them, in the order in which they were
     /// met (but for places that were used again).
     pub fn iter(&self) -> impl Iterator<Item = (NodeIx, &NodeName, &Known)> {
-        (0u32..).zip(self.names.iter().zip(&self.known)).filter_map(|(n, (name, known))| {
-            known.as_ref().map(|known| (NodeIx(n), name, known))
-        })
+        (0u32..)
+            .zip(self.names.iter().zip(&self.known))
+            .filter_map(|(n, (name, known))| known.as_ref().map(|known| (NodeIx(n), name, known)))
     }
 
     /// Forgets a node that no chain names any more.
@@ -288,8 +290,15 @@ struct Index {
 /// Sixty-four neighbouring ticks.
 #[derive(Debug)]
 enum Page {
-    Few { len: u8, at: [u8; FEW], ix: [Ix; FEW] },
-    Many { len: u8, ix: Box<[Ix; PAGE as usize]> },
+    Few {
+        len: u8,
+        at: [u8; FEW],
+        ix: [Ix; FEW],
+    },
+    Many {
+        len: u8,
+        ix: Box<[Ix; PAGE as usize]>,
+    },
 }
 
 const PAGE: u64 = 64;
@@ -298,7 +307,9 @@ const NOBODY: Ix = Ix::from_number(u32::MAX);
 
 impl Index {
     const fn new(key: FixedState) -> Self {
-        Self { pages: HashMap::with_hasher(key) }
+        Self {
+            pages: HashMap::with_hasher(key),
+        }
     }
 
     #[inline]
@@ -340,7 +351,11 @@ impl Index {
 }
 
 impl Page {
-    const EMPTY: Self = Self::Few { len: 0, at: [0; FEW], ix: [NOBODY; FEW] };
+    const EMPTY: Self = Self::Few {
+        len: 0,
+        at: [0; FEW],
+        ix: [NOBODY; FEW],
+    };
 
     #[inline]
     fn get(&self, at: u8) -> Option<Ix> {
@@ -351,9 +366,7 @@ impl Page {
                 .take(usize::from(*len))
                 .find(|(a, _)| **a == at)
                 .map(|(_, ix)| *ix),
-            Self::Many { ix, .. } => {
-                ix.get(usize::from(at)).copied().filter(|ix| *ix != NOBODY)
-            }
+            Self::Many { ix, .. } => ix.get(usize::from(at)).copied().filter(|ix| *ix != NOBODY),
         }
     }
 
@@ -362,7 +375,11 @@ impl Page {
         match self {
             Self::Few { len, at: ats, ix } => {
                 let n = usize::from(*len);
-                if let Some((_, ix)) = ats.iter().zip(ix.iter_mut()).take(n).find(|(a, _)| **a == at)
+                if let Some((_, ix)) = ats
+                    .iter()
+                    .zip(ix.iter_mut())
+                    .take(n)
+                    .find(|(a, _)| **a == at)
                 {
                     *ix = new;
                 } else if let (Some(a), Some(i)) = (ats.get_mut(n), ix.get_mut(n)) {
@@ -375,7 +392,10 @@ impl Page {
                             *slot = *ix;
                         }
                     }
-                    let mut page = Self::Many { len: *len, ix: many };
+                    let mut page = Self::Many {
+                        len: *len,
+                        ix: many,
+                    };
                     page.insert(at, new);
                     *self = page;
                 }

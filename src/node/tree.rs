@@ -171,8 +171,12 @@ impl Entry {
     /// Replaces the chain.
     pub fn set_chain(&mut self, links: &[Link], end: ChainEnd) {
         self.head = links.first().copied().unwrap_or(NO_LINK);
-        self.chain = (links.len() > 1 || (end == ChainEnd::Cut && !links.is_empty()))
-            .then(|| Box::new(LongChain { links: links.into(), end }));
+        self.chain = (links.len() > 1 || (end == ChainEnd::Cut && !links.is_empty())).then(|| {
+            Box::new(LongChain {
+                links: links.into(),
+                end,
+            })
+        });
     }
 }
 
@@ -243,7 +247,9 @@ impl Tree {
     #[allow(clippy::indexing_slicing)] // a shard's number is below SHARDS
     pub fn child(&self, parent: Ix, element: &[u8]) -> Option<Ix> {
         let hash = self.hash(parent, element);
-        self.index[shard(hash)].find(hash, |n| self.is(Ix(*n), parent, element)).map(|n| Ix(*n))
+        self.index[shard(hash)]
+            .find(hash, |n| self.is(Ix(*n), parent, element))
+            .map(|n| Ix(*n))
     }
 
     #[inline]
@@ -323,8 +329,11 @@ impl Tree {
                 ix
             }
             None => {
-                let n = u32::try_from(self.entries.len()).ok().filter(|n| *n < u32::MAX);
-                let ix = Ix(n.expect("invariant: memory ends before four thousand million entries"));
+                let n = u32::try_from(self.entries.len())
+                    .ok()
+                    .filter(|n| *n < u32::MAX);
+                let ix =
+                    Ix(n.expect("invariant: memory ends before four thousand million entries"));
                 self.entries.push(entry);
                 ix
             }
@@ -336,10 +345,7 @@ impl Tree {
     #[must_use]
     pub fn is_bare(&self, ix: Ix) -> bool {
         let entry = self.get(ix);
-        ix != Ix::ROOT
-            && entry.value.is_none()
-            && entry.head == NO_LINK
-            && entry.first == Ix::NONE
+        ix != Ix::ROOT && entry.value.is_none() && entry.head == NO_LINK && entry.first == Ix::NONE
     }
 
     /// Removes a bare entry; does nothing to others. Nobody may hold its
@@ -462,12 +468,20 @@ mod tests {
     #[test]
     fn what_was_made_is_found() {
         let mut tree = Tree::new(1);
-        let ix = tree.ensure(Ix::ROOT, path(&["a", "b", "c"]).as_ref()).unwrap();
+        let ix = tree
+            .ensure(Ix::ROOT, path(&["a", "b", "c"]).as_ref())
+            .unwrap();
         assert_eq!(tree.len(), 4);
-        assert_eq!(tree.resolve(Ix::ROOT, path(&["a", "b", "c"]).as_ref()), Ok(Some(ix)));
+        assert_eq!(
+            tree.resolve(Ix::ROOT, path(&["a", "b", "c"]).as_ref()),
+            Ok(Some(ix))
+        );
         assert_eq!(tree.resolve(Ix::ROOT, path(&["a", "c"]).as_ref()), Ok(None));
         assert_eq!(tree.path(Ix::ROOT, ix), path(&["a", "b", "c"]));
-        let a = tree.resolve(Ix::ROOT, path(&["a"]).as_ref()).unwrap().unwrap();
+        let a = tree
+            .resolve(Ix::ROOT, path(&["a"]).as_ref())
+            .unwrap()
+            .unwrap();
         assert_eq!(tree.path(a, ix), path(&["b", "c"]));
     }
 
@@ -510,11 +524,24 @@ mod tests {
             seen.push(tree.path(Ix::ROOT, ix));
             at = tree.following(Ix::ROOT, ix, true);
         }
-        let want: [&[&str]; 6] =
-            [&[], &["a"], &["a", "b"], &["a", "b", "e"], &["a", "c"], &["d"]];
+        let want: [&[&str]; 6] = [
+            &[],
+            &["a"],
+            &["a", "b"],
+            &["a", "b", "e"],
+            &["a", "c"],
+            &["d"],
+        ];
         assert_eq!(seen, want.map(path));
-        let a = tree.resolve(Ix::ROOT, path(&["a"]).as_ref()).unwrap().unwrap();
-        assert_eq!(tree.following(a, a, false), None, "a walk stays below its top");
+        let a = tree
+            .resolve(Ix::ROOT, path(&["a"]).as_ref())
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            tree.following(a, a, false),
+            None,
+            "a walk stays below its top"
+        );
     }
 
     #[test]
