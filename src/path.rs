@@ -46,3 +46,17 @@ pub enum PathElem {
 /// A path: the elements from the root to an entry.
 #[derive(Debug, Clone, Default)]
 pub struct Path(Vec<PathElem>);
+
+impl Path {
+    /// The elements, from the root on.
+    #[must_use]
+    pub fn elements(&self) -> &[PathElem] {
+        &self.0
+    }
+}
+
+impl From<Vec<PathElem>> for Path {
+    fn from(elements: Vec<PathElem>) -> Self {
+        Self(elements)
+    }
+}
