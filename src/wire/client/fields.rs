@@ -4,7 +4,7 @@
 
 use crate::event::{Depths, Expect, Links, NodeName, Refused, Tick, TickSet, Topic};
 use crate::msgpack::{EXT_MARKED, EXT_PATH, Fault, Head, Reader};
-use crate::path::{self, PathRef};
+use crate::path::{self, ElemError, Path, PathElem, PathError, PathRef};
 
 /// A request's fields: those that most requests have, and where to look for
 /// the others.
@@ -215,32 +215,29 @@ pub(super) fn path_of(raw: &[u8]) -> Result<PathRef<'_>, Refused> {
     let path = PathRef::new(elements);
     match path::check(path) {
         Ok(_) => Ok(path),
-        Err(why) => Err(why.into()),
+        Err(PathError::Elem(ElemError::Encoding(fault))) => Err(Refused::Value(fault)),
+        Err(why) => Err(Refused::Element(why.to_string())),
     }
 }
 
 /// A topic: a list or path whose elements are taken as texts, or a path's
 /// text. A slash separates levels, as the broker has it.
 fn topic(raw: &[u8]) -> Result<Topic, Refused> {
-    let mut levels = Vec::new();
+    let mut levels: Vec<String> = Vec::new();
     let mut add = |level: &str| levels.extend(level.split('/').map(str::to_owned));
     if let Ok(Some(text)) = Reader::new(raw).text() {
-        let path: path::Path = text.parse().map_err(|e: path::ParseError| Refused::BadValue(e.to_string()))?;
-        for element in path.iter() {
-            add(&element.to_text());
-        }
+        let path: Path = text.parse().map_err(|why: path::ParseError| {
+            Refused::BadValue(why.to_string())
+        })?;
+        path.iter().for_each(|element| add(&level(element)));
     } else {
-        for element in path_of(raw)?.elements() {
+        for (n, element) in path_of(raw)?.elements().enumerate() {
             let element = element.map_err(Refused::Value)?;
-            match Reader::new(element).text() {
-                Ok(Some(text)) => add(text),
-                _ if levels_is_empty(element) => {
-                    return Err(wrong(element, "is not subscriptable"));
-                }
-                _ => match path::PathElem::decode(element) {
-                    Ok(element) => add(&element.to_text()),
-                    Err(why) => return Err(Refused::Element(why.to_string())),
-                },
+            match PathElem::decode(element) {
+                Ok(PathElem::Str(text)) => add(&text),
+                Ok(_) if n == 0 => return Err(wrong(element, "is not subscriptable")),
+                Ok(element) => add(&level(&element)),
+                Err(why) => return Err(Refused::Element(why.to_string())),
             }
         }
     }
@@ -251,6 +248,17 @@ fn topic(raw: &[u8]) -> Result<Topic, Refused> {
         return Err(Refused::TooMany("topic levels, or bytes of a topic"));
     }
     Ok(Topic(levels))
+}
+
+/// An element's text, without what marks its type in a path.
+fn level(element: &PathElem) -> String {
+    match element {
+        PathElem::Str(text) => text.to_string(),
+        other => {
+            let text = Path::from_iter([other.clone()]).to_string();
+            text.strip_prefix(':').map_or_else(|| text.clone(), str::to_owned)
+        }
+    }
 }
 
 /// `{NODE: ranges}`
