@@ -16,3 +16,6 @@ pub mod node;
 pub mod wire;
 
 pub mod client;
+pub mod config;
+
+pub mod cli;

@@ -67,6 +67,13 @@ pub enum Payload {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Message<'a> {
+    /// The first message of a connection
+    Greeting {
+        /// The node that answers
+        node: &'a NodeName,
+        /// Its last tick, if it has one
+        tick: Option<Tick>,
+    },
     /// The request is done.
     Done,
     /// An answer that is a truth value
