@@ -14,3 +14,6 @@ pub mod value;
 pub mod node;
 
 pub mod wire;
+
+pub mod backend;
+pub mod server;
