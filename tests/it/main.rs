@@ -1,3 +1,4 @@
 //! Tests that need nothing but Rust.
 
+mod eval;
 mod values;
