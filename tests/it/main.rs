@@ -2,3 +2,4 @@
 
 mod eval;
 mod paths;
+mod values;
