@@ -16,4 +16,8 @@ pub mod node;
 pub mod wire;
 
 pub mod backend;
+pub mod config;
+
 pub mod server;
+
+pub mod cli;

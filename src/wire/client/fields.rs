@@ -239,14 +239,14 @@ fn topic(raw: &[u8]) -> Result<Topic, Refused> {
         let path: Path = text
             .parse()
             .map_err(|why: path::ParseError| Refused::BadValue(why.to_string()))?;
-        path.iter().for_each(|element| add(&level(element)));
+        path.iter().for_each(|element| add(&element.level()));
     } else {
         for (n, element) in path_of(raw)?.elements().enumerate() {
             let element = element.map_err(Refused::Value)?;
             match PathElem::decode(element) {
                 Ok(PathElem::Str(text)) => add(&text),
                 Ok(_) if n == 0 => return Err(wrong(element, "is not subscriptable")),
-                Ok(element) => add(&level(&element)),
+                Ok(element) => add(&element.level()),
                 Err(why) => return Err(Refused::Element(why.to_string())),
             }
         }
@@ -258,18 +258,6 @@ fn topic(raw: &[u8]) -> Result<Topic, Refused> {
         return Err(Refused::TooMany("topic levels, or bytes of a topic"));
     }
     Ok(Topic(levels))
-}
-
-/// An element's text, without what marks its type in a path.
-fn level(element: &PathElem) -> String {
-    match element {
-        PathElem::Str(text) => text.to_string(),
-        other => {
-            let text = Path::from_iter([other.clone()]).to_string();
-            text.strip_prefix(':')
-                .map_or_else(|| text.clone(), str::to_owned)
-        }
-    }
 }
 
 /// `{NODE: ranges}`
