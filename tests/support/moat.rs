@@ -115,7 +115,12 @@ impl Server {
 pub(crate) fn kv(port: u16, args: &[&str], stdin: Option<&[u8]>) -> Result<Output, String> {
     let mut command = kv_command(port);
     command.args(args);
-    run(&format!("moat kv {}", args.join(" ")), &mut command, stdin, PATIENCE)
+    run(
+        &format!("moat kv {}", args.join(" ")),
+        &mut command,
+        stdin,
+        PATIENCE,
+    )
 }
 
 /// `moat kv -h 127.0.0.1 -p PORT`

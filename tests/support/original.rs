@@ -50,8 +50,14 @@ pub(crate) fn python() -> Result<PathBuf, String> {
 /// Why there is none.
 pub(crate) fn python_with(module: &str) -> Result<PathBuf, String> {
     let python = python()?;
-    let code = format!("import importlib.util as u, sys; sys.exit(u.find_spec('{module}') is None)");
-    let found = run("python", Command::new(&python).args(["-c", &code]), None, SLOWLY)?;
+    let code =
+        format!("import importlib.util as u, sys; sys.exit(u.find_spec('{module}') is None)");
+    let found = run(
+        "python",
+        Command::new(&python).args(["-c", &code]),
+        None,
+        SLOWLY,
+    )?;
     match found.status.success() {
         true => Ok(python),
         false => Err(format!("the Python package {module} is not installed")),
@@ -86,11 +92,8 @@ impl Broker {
                  max_queued_messages 100000\n"
             );
             std::fs::write(&config, text).map_err(|e| e.to_string())?;
-            let mut process = Process::start(
-                "mosquitto",
-                command(&program).arg("-c").arg(&config),
-                None,
-            );
+            let mut process =
+                Process::start("mosquitto", command(&program).arg("-c").arg(&config), None);
             let up = eventually("mosquitto listens", PATIENCE, || {
                 let alive = process.runs();
                 match std::net::TcpStream::connect(("127.0.0.1", port)) {
@@ -207,7 +210,11 @@ pub(crate) fn kv(port: u16, args: &[&str]) -> Result<Output, String> {
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
     let config = config_file(dir.path(), port, |_| ())?;
     let mut command = quiet_python(&python);
-    command.args(["-m", "moat", "-c"]).arg(&config).arg("kv").args(args);
+    command
+        .args(["-m", "moat", "-c"])
+        .arg(&config)
+        .arg("kv")
+        .args(args);
     let name = format!("the original's moat kv {}", args.join(" "));
     run(&name, &mut command, None, SLOWLY)
 }
@@ -219,8 +226,6 @@ pub(crate) fn kv(port: u16, args: &[&str]) -> Result<Output, String> {
 pub(crate) fn script(name: &str, args: &[&str], stdin: Option<&[u8]>) -> Result<String, String> {
     let python = python()?;
     let mut command = quiet_python(&python);
-    command
-        .arg(tests_path("real/py").join(name))
-        .args(args);
+    command.arg(tests_path("real/py").join(name)).args(args);
     run(name, &mut command, stdin, SLOWLY)?.ok()
 }

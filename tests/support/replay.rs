@@ -80,6 +80,9 @@ pub(crate) fn session(name: &str) -> Session {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Overrides {
+    /// What the section is, for the reader
+    #[serde(default)]
+    about: String,
     /// Keys of messages that are not compared
     #[serde(default)]
     ignored_keys: Vec<IgnoredKey>,
@@ -128,6 +131,7 @@ impl Overrides {
             why: "varies from run to run".to_owned(),
         };
         Self {
+            about: String::new(),
             ignored_keys: vec![tock],
             sessions: BTreeMap::new(),
         }
@@ -182,9 +186,9 @@ impl Overrides {
         match &o.instead {
             Some(instead) => {
                 let same = match (message, instead.as_slice()) {
-                    (Some(message), [one]) => self
-                        .difference(message, one, &mut Ticks::exact())
-                        .is_none(),
+                    (Some(message), [one]) => {
+                        self.difference(message, one, &mut Ticks::exact()).is_none()
+                    }
                     _ => false,
                 };
                 assert!(!same, "{at}: it equals the recording");
@@ -205,7 +209,12 @@ impl Overrides {
     }
 
     /// Where the two differ, if they do.
-    fn difference(&self, expected: &Value, came: &Value, ticks: &mut Ticks) -> Option<String> {
+    pub(crate) fn difference(
+        &self,
+        expected: &Value,
+        came: &Value,
+        ticks: &mut Ticks,
+    ) -> Option<String> {
         let (Some(expected), Some(came)) = (expected.as_object(), came.as_object()) else {
             return (expected != came).then(|| "no map".to_owned());
         };
@@ -215,7 +224,9 @@ impl Overrides {
                 return Some(format!("{key} is missing"));
             };
             let same = match (key.as_str(), value, other) {
-                ("error", Value::String(a), Value::String(b)) => without_noise(a) == without_noise(b),
+                ("error", Value::String(a), Value::String(b)) => {
+                    without_noise(a) == without_noise(b)
+                }
                 ("tick", _, _) => ticks.same(&expected["node"], value, other),
                 ("chain", _, _) => same_chain(value, other, ticks),
                 _ => value == other,
@@ -254,7 +265,11 @@ fn same_chain(expected: &Value, came: &Value, ticks: &mut Ticks) -> bool {
 fn without_noise(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
-    while let Some(at) = ["0x", "'tock': "].iter().filter_map(|m| Some(rest.find(m)? + m.len())).min() {
+    while let Some(at) = ["0x", "'tock': "]
+        .iter()
+        .filter_map(|m| Some(rest.find(m)? + m.len()))
+        .min()
+    {
         out.push_str(&rest[..at]);
         rest = rest[at..].trim_start_matches(|c: char| c.is_ascii_hexdigit());
     }
@@ -262,17 +277,17 @@ fn without_noise(text: &str) -> String {
 }
 
 /// Which recorded tick is which of this run, per node.
-struct Ticks {
+pub(crate) struct Ticks {
     shifted: bool,
     pairs: BTreeMap<String, BTreeMap<u64, u64>>,
 }
 
 impl Ticks {
-    fn exact() -> Self {
+    pub(crate) fn exact() -> Self {
         Self::new(false)
     }
 
-    fn new(shifted: bool) -> Self {
+    pub(crate) fn new(shifted: bool) -> Self {
         Self {
             shifted,
             pairs: BTreeMap::new(),
@@ -544,12 +559,15 @@ impl Player<'_> {
                     continue;
                 }
                 let difference = match ours {
-                    true => self.overrides.difference(message, other, &mut Ticks::exact()),
+                    true => self
+                        .overrides
+                        .difference(message, other, &mut Ticks::exact()),
                     false => self.overrides.difference(message, other, &mut ticks),
                 };
                 if let Some(why) = difference {
-                    self.faults
-                        .push(format!("{at}: {why}\n  expected {message}\n  came     {other}"));
+                    self.faults.push(format!(
+                        "{at}: {why}\n  expected {message}\n  came     {other}"
+                    ));
                 }
             }
             for (n, extra) in came.into_values().flatten() {
