@@ -16,6 +16,7 @@
 )]
 
 pub(crate) mod conn;
+pub(crate) mod good;
 pub(crate) mod json;
 pub(crate) mod moat;
 pub(crate) mod original;
