@@ -7,30 +7,38 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cli;
+mod client;
+mod data;
 mod replay;
 
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use support::original::{Broker, mosquitto, python};
+use support::original::{Broker, mosquitto, python, python_with};
 
 /// What a test needs that may not be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Needs {
+    /// Our own programs only
+    Nothing,
     /// The original's Python environment
     Python,
+    /// The same with the package that has the ISO tables
+    Tables,
     /// The original's server, so also a broker
     Original,
 }
 
 impl Needs {
     fn met(self) -> Result<(), String> {
-        python()?;
-        if self == Self::Original {
-            mosquitto()?;
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Python => python().map(drop),
+            Self::Tables => python_with("pycountry").map(drop),
+            Self::Original => python().and_then(|_| mosquitto()).map(drop),
         }
-        Ok(())
     }
 }
 
@@ -70,6 +78,9 @@ fn main() -> ExitCode {
         trials: Vec::new(),
         required: std::env::var_os("MOAT_TEST_REQUIRE").is_some_and(|v| v == "1"),
     };
+    cli::add(&mut tests, broker_port);
+    client::add(&mut tests, broker_port);
+    data::add(&mut tests);
     replay::add(&mut tests, broker_port);
     let conclusion = libtest_mimic::run(&arguments, tests.trials);
     drop(broker);
