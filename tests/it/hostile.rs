@@ -320,8 +320,10 @@ impl Random {
 
 #[test]
 fn messages_changed_at_random_disturb_nobody() {
-    const ROUNDS: usize = 80;
     const FRAMES: usize = 50;
+    // 4,000 messages, or with `tests/run --long` 100,000
+    let long = std::env::var_os("MOAT_TEST_LONG").is_some();
+    let rounds = if long { 2_000 } else { 80 };
     let _alone = alone();
     let mut server = Server::start();
     let names = [
@@ -348,7 +350,7 @@ fn messages_changed_at_random_disturb_nobody() {
         .collect();
     let mut random = Random(0x6d6f_6174_2d6b_7631);
     let mut good = Good::connect(server.port);
-    for _ in 0..ROUNDS {
+    for _ in 0..rounds {
         let mut conn = Conn::open(server.port);
         for _ in 0..FRAMES {
             let one = random.below(frames.len());

@@ -5,5 +5,6 @@ mod support;
 
 mod hostile;
 mod layers;
+mod lifecycle;
 mod replay;
 mod vectors;
