@@ -1,5 +1,13 @@
 //! Tests that need nothing but Rust.
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod eval;
+mod hostile;
+mod layers;
+mod lifecycle;
 mod paths;
+mod replay;
 mod values;
+mod vectors;
