@@ -15,10 +15,12 @@ mod args;
 mod completion;
 mod context;
 mod exit;
+mod logging;
 mod man;
 mod out;
 mod server;
 mod usage;
+mod util;
 
 use std::ffi::OsString;
 use std::future::Future;
@@ -92,6 +94,7 @@ fn run(cli: Cli, names: &[String], out: &Out) -> Result<Exit, CliError> {
             let ctx = Context::new(&global, &options, out.clone())?;
             run_kv(&ctx, command)
         }
+        Some(Command::Util(args)) => util::run(args.0, &global, names, out),
         Some(Command::Completion(args)) => completion::run(&args.0, out),
         Some(Command::Man(args)) => man::run(&args.0, out),
     }
@@ -101,7 +104,7 @@ fn run(cli: Cli, names: &[String], out: &Out) -> Result<Exit, CliError> {
 /// `block_on(name::run(ctx, args.0))`, and one variant of [`args::Named`].
 fn run_kv(ctx: &Context, command: args::Named) -> Result<Exit, CliError> {
     match command {
-        args::Named::Server(args) => server::run(ctx, args.0),
+        args::Named::Server(args) => server::run(ctx, &args.0),
     }
 }
 

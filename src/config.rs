@@ -22,7 +22,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path as FilePath, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::literal;
 use crate::path::{Path, PathElem};
@@ -105,7 +105,7 @@ pub fn load(sources: &Sources, environment: &Environment<'_>) -> Result<Loaded, 
         notes
             .borrow_mut()
             .push(format!("configuration from {}", path.display()));
-        let mut layer = yaml::read(&text, &Rc::new(path), environment)?;
+        let mut layer = yaml::read(&text, &Arc::new(path), environment)?;
         rename_connect(&mut layer)?;
         layers.push(layer);
     }

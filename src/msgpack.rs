@@ -316,7 +316,11 @@ struct Stack<T> {
 impl<T: Copy + Default> Stack<T> {
     #[inline]
     fn new() -> Self {
-        Self { near: [T::default(); 12], far: Vec::new(), len: 0 }
+        Self {
+            near: [T::default(); 12],
+            far: Vec::new(),
+            len: 0,
+        }
     }
 
     #[inline]
@@ -345,7 +349,11 @@ impl<T: Copy + Default> Stack<T> {
     #[inline]
     fn last_mut(&mut self) -> Option<&mut T> {
         let at = self.len.checked_sub(1)?;
-        if at < self.near.len() { self.near.get_mut(at) } else { self.far.last_mut() }
+        if at < self.near.len() {
+            self.near.get_mut(at)
+        } else {
+            self.far.last_mut()
+        }
     }
 }
 
@@ -408,12 +416,30 @@ pub fn check_first(bytes: &[u8]) -> Result<usize, Fault> {
                 reader.take(n)?;
                 None
             }
-            Head::Array(n) => Some(Level { open: n as u64, map: false, key, end: None }),
+            Head::Array(n) => Some(Level {
+                open: n as u64,
+                map: false,
+                key,
+                end: None,
+            }),
             Head::Map(_) if key => return Err(Fault::MapInKey(start)),
-            Head::Map(n) => Some(Level { open: 2 * n as u64, map: true, key, end: None }),
+            Head::Map(n) => Some(Level {
+                open: 2 * n as u64,
+                map: true,
+                key,
+                end: None,
+            }),
             Head::Ext(EXT_PATH | EXT_MARKED, n) => {
-                let end = reader.position().checked_add(n).filter(|end| *end <= bytes.len());
-                Some(Level { open: 0, map: false, key, end: Some(end.ok_or(Fault::Incomplete)?) })
+                let end = reader
+                    .position()
+                    .checked_add(n)
+                    .filter(|end| *end <= bytes.len());
+                Some(Level {
+                    open: 0,
+                    map: false,
+                    key,
+                    end: Some(end.ok_or(Fault::Incomplete)?),
+                })
             }
             Head::Ext(code, n) => {
                 ext(code, reader.take(n)?)?;

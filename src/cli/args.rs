@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
 use super::context::Verbosity;
-use super::{completion, man, server};
+use super::{completion, man, server, util};
 
 /// A master-less distributed key-value store
 #[derive(Parser)]
@@ -126,6 +126,8 @@ impl Counts {
 pub(super) enum Command {
     /// The key-value store
     Kv(Lazy<Kv>),
+    /// Look at the configuration and at paths
+    Util(Lazy<util::UtilArgs>),
     /// Print a script that completes commands and paths
     Completion(Lazy<completion::CompletionArgs>),
     /// Write manual pages

@@ -37,7 +37,7 @@ impl From<Exit> for ExitCode {
 pub(crate) struct CliError {
     kind: Kind,
     /// The commands as typed, for the usage line.
-    names: Vec<String>,
+    names: Option<Vec<String>>,
     verbosity: Verbosity,
 }
 
@@ -59,7 +59,7 @@ impl CliError {
     fn new(kind: Kind) -> Self {
         Self {
             kind,
-            names: Vec::new(),
+            names: None,
             verbosity: Verbosity::default(),
         }
     }
@@ -85,9 +85,15 @@ impl CliError {
         Self::new(Kind::Setup(error.into()))
     }
 
+    /// A usage error in the options of the program itself.
+    pub(super) fn of_program(mut self) -> Self {
+        self.names = Some(Vec::new());
+        self
+    }
+
     /// Adds what is known about the command line.
     pub(super) fn at(mut self, names: &[String], verbosity: Verbosity) -> Self {
-        self.names = names.to_vec();
+        self.names.get_or_insert_with(|| names.to_vec());
         self.verbosity = verbosity;
         self
     }
@@ -119,7 +125,10 @@ pub(super) fn report(result: Result<Exit, CliError>, out: &Out) -> ExitCode {
     };
     let exit = match &error.kind {
         Kind::Usage(text) => {
-            out.note(&usage::text(&error.names, text));
+            out.note(&usage::text(
+                error.names.as_deref().unwrap_or_default(),
+                text,
+            ));
             Exit::Usage
         }
         Kind::Rendered(text) => {

@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::literal::{Literal, repr};
 
@@ -20,11 +20,11 @@ pub(super) const MAX_DEPTH: usize = 32;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Origin {
     /// A file, with line and column.
-    File(Rc<PathBuf>, usize, usize),
+    File(Arc<PathBuf>, usize, usize),
     /// An environment variable.
     Variable(&'static str),
     /// An option of the command line, such as `-C kv.conn.port=1`.
-    Option(Rc<str>),
+    Option(Arc<str>),
 }
 
 impl fmt::Display for Origin {

@@ -5,7 +5,7 @@
 //! number of nodes, aliases included, are bounded.
 
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,7 +21,7 @@ const MAX_NODES: usize = 100_000;
 /// Reads the one document of a file; an empty file says nothing.
 pub(super) fn read(
     text: &str,
-    file: &Rc<PathBuf>,
+    file: &Arc<PathBuf>,
     environment: &Environment<'_>,
 ) -> Result<Item, Fault> {
     let mut reader = Reader {
@@ -43,13 +43,13 @@ pub(super) fn read(
             event => document = Some(reader.item(event, origin, 0)?),
         }
     }
-    let start = Origin::File(Rc::clone(file), 1, 1);
+    let start = Origin::File(Arc::clone(file), 1, 1);
     Ok(document.unwrap_or_else(|| Item::new(Kind::Null, start)))
 }
 
 struct Reader<'a> {
     parser: Parser<'a, StrInput<'a>>,
-    file: &'a Rc<PathBuf>,
+    file: &'a Arc<PathBuf>,
     environment: &'a Environment<'a>,
     /// Finished nodes that have an anchor, by the parser's number for it,
     /// with the number of nodes they hold.
@@ -65,13 +65,13 @@ impl<'a> Reader<'a> {
                 let at = Span::empty(*error.marker());
                 Err(Fault::new(format!("this is no YAML: {}", error.info())).at(&self.origin(at)))
             }
-            None => Ok((Event::StreamEnd, Origin::File(Rc::clone(self.file), 1, 1))),
+            None => Ok((Event::StreamEnd, Origin::File(Arc::clone(self.file), 1, 1))),
         }
     }
 
     fn origin(&self, span: Span) -> Origin {
         let column = span.start.col().saturating_add(1);
-        Origin::File(Rc::clone(self.file), span.start.line(), column)
+        Origin::File(Arc::clone(self.file), span.start.line(), column)
     }
 
     /// Reads the node that `event` begins.

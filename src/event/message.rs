@@ -74,6 +74,8 @@ pub enum Message<'a> {
         /// Its last tick, if it has one
         tick: Option<Tick>,
     },
+    /// What is wrong with bytes that are no request; belongs to no request
+    Complaint(&'a str),
     /// The request is done.
     Done,
     /// An answer that is a truth value

@@ -299,6 +299,15 @@ impl<K: Sink> Machine<K> {
         self.refuse(id, handle, stream, why);
     }
 
+    /// A client sent something that is no request.
+    pub fn handle_nonsense(&mut self, id: SessionId, words: &str) {
+        self.send(
+            id,
+            To::Request(&Handle::new(&[])),
+            &Message::Complaint(words),
+        );
+    }
+
     /// Answers that a request is refused; a stream has its frame all the
     /// same.
     pub(super) fn refuse(&mut self, id: SessionId, handle: &Handle, stream: bool, why: &Refused) {

@@ -35,7 +35,10 @@ impl Splitter {
     /// Messages may have `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { walker: Walker::new(), limit }
+        Self {
+            walker: Walker::new(),
+            limit,
+        }
     }
 
     /// The message that `bytes` begin with, or `None` if it is not complete:
@@ -103,9 +106,15 @@ mod tests {
         let mut splitter = Splitter::new(100);
         assert_eq!(
             splitter.next(b"\x81\xa1a\xa1\xff\x01"),
-            Ok(Some(Frame { len: 5, fault: Some(Fault::Utf8(3)) }))
+            Ok(Some(Frame {
+                len: 5,
+                fault: Some(Fault::Utf8(3))
+            }))
         );
-        assert_eq!(splitter.next(b"\xc1"), Err(FrameError::Encoding(Fault::Reserved(0))));
+        assert_eq!(
+            splitter.next(b"\xc1"),
+            Err(FrameError::Encoding(Fault::Reserved(0)))
+        );
     }
 
     #[test]
@@ -115,6 +124,12 @@ mod tests {
         assert_eq!(splitter.next(&bytes), Ok(None));
         bytes.resize(11, 0);
         assert_eq!(splitter.next(&bytes), Err(FrameError::TooLong(10)));
-        assert_eq!(Splitter::new(10).next(&[0x90; 10]), Ok(Some(Frame { len: 1, fault: None })));
+        assert_eq!(
+            Splitter::new(10).next(&[0x90; 10]),
+            Ok(Some(Frame {
+                len: 1,
+                fault: None
+            }))
+        );
     }
 }

@@ -1,6 +1,14 @@
 //! Tests that need nothing but Rust.
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod client;
 mod eval;
+mod hostile;
+mod layers;
+mod lifecycle;
 mod paths;
+mod replay;
 mod values;
+mod vectors;

@@ -1,8 +1,8 @@
 //! From a message's bytes to a checked request.
 
 use crate::event::{
-    ChainEnd, Event, Handle, Links, MAX_COUNTER, NamedLink, NodeInfo, NodeName, Refused,
-    Request, Space, StateWanted, Target, Tock, Write,
+    ChainEnd, Event, Handle, Links, MAX_COUNTER, NamedLink, NodeInfo, NodeName, Refused, Request,
+    Space, StateWanted, Target, Tock, Write,
 };
 use crate::msgpack::{Fault, Head, Reader};
 use crate::path;
@@ -43,16 +43,19 @@ pub enum Incoming<'a> {
 pub fn decode(frame: &[u8], first: bool, fault: Option<Fault>) -> Incoming<'_> {
     match Fields::find(frame) {
         Ok(Some(fields)) => message(&fields, first, fault),
-        Ok(None) => {
-            Incoming::Nonsense(format!("'{}' object has no attribute 'seq'", type_name(frame)))
-        }
+        Ok(None) => Incoming::Nonsense(format!(
+            "'{}' object has no attribute 'seq'",
+            type_name(frame)
+        )),
         Err(fault) => Incoming::Nonsense(fault.to_string()),
     }
 }
 
 #[inline]
 fn message<'a>(fields: &Fields<'a>, first: bool, fault: Option<Fault>) -> Incoming<'a> {
-    let Some(seq) = fields.seq else { return Incoming::Nonsense("seq".to_owned()) };
+    let Some(seq) = fields.seq else {
+        return Incoming::Nonsense("seq".to_owned());
+    };
     // numbers that are equal are the same number, whatever their encoding
     let mut shortest = Vec::new();
     let handle = match seq {
@@ -68,9 +71,15 @@ fn message<'a>(fields: &Fields<'a>, first: bool, fault: Option<Fault>) -> Incomi
         return Incoming::Hello(window.unwrap_or(0));
     }
     if let Some(fault) = fault {
-        return Incoming::Refused { handle, stream: false, why: Refused::Value(fault) };
+        return Incoming::Refused {
+            handle,
+            stream: false,
+            why: Refused::Value(fault),
+        };
     }
-    let state = fields.state.and_then(|raw| Reader::new(raw).text().ok().flatten());
+    let state = fields
+        .state
+        .and_then(|raw| Reader::new(raw).text().ok().flatten());
     let Some(action) = fields.action else {
         return match state {
             Some("ack") => match fields.get("ack").map(int) {
@@ -79,21 +88,36 @@ fn message<'a>(fields: &Fields<'a>, first: bool, fault: Option<Fault>) -> Incomi
             },
             Some("end") => Incoming::Ignored,
             _ if fields.get("error").is_some() => Incoming::Ignored,
-            _ => Incoming::Refused { handle, stream: false, why: Refused::Missing("action") },
+            _ => Incoming::Refused {
+                handle,
+                stream: false,
+                why: Refused::Missing("action"),
+            },
         };
     };
     let action = match Reader::new(action).text() {
         Ok(Some(action)) => action,
         _ => "?",
     };
-    let stream = matches!(action, "get_tree" | "get_tree_internal" | "watch" | "msg_monitor");
+    let stream = matches!(
+        action,
+        "get_tree" | "get_tree_internal" | "watch" | "msg_monitor"
+    );
     if state == Some("start") && !stream {
         let why = Refused::UnknownAction(shortened(action));
-        return Incoming::Refused { handle, stream: false, why };
+        return Incoming::Refused {
+            handle,
+            stream: false,
+            why,
+        };
     }
     match request(action, fields) {
         Ok(request) => Incoming::Request(handle, request),
-        Err(why) => Incoming::Refused { handle, stream, why },
+        Err(why) => Incoming::Refused {
+            handle,
+            stream,
+            why,
+        },
     }
 }
 
@@ -132,9 +156,10 @@ fn other<'a>(action: &str, fields: &Fields<'a>) -> Result<Request<'a>, Refused> 
             numbered: fields.flag("numbered"),
             window: fields.window()?,
         },
-        "delete_tree" => {
-            Request::DeleteTree { path: fields.path()?, links: fields.links(Links::None)? }
-        }
+        "delete_tree" => Request::DeleteTree {
+            path: fields.path()?,
+            links: fields.links(Links::None)?,
+        },
         "root" => Request::Root(fields.path()?),
         "stop" => {
             let mut task = Vec::new();
@@ -163,10 +188,19 @@ fn other<'a>(action: &str, fields: &Fields<'a>) -> Result<Request<'a>, Refused> 
         },
         "kill_node" => Request::KillNode(text(fields.need("node")?)?),
         "check_deleted" => Request::CheckDeleted(tick_sets(fields.need("nodes")?)?),
-        "fake_info" => Request::FakeInfo { info: Box::new(info(fields)?), send: false },
-        "fake_info_send" => Request::FakeInfo { info: Box::new(info(fields)?), send: true },
+        "fake_info" => Request::FakeInfo {
+            info: Box::new(info(fields)?),
+            send: false,
+        },
+        "fake_info_send" => Request::FakeInfo {
+            info: Box::new(info(fields)?),
+            send: true,
+        },
         "update" => Request::Update(Box::new(event(fields)?)),
-        "msg_send" => Request::MsgSend { topic: fields.topic()?, payload: payload(fields)? },
+        "msg_send" => Request::MsgSend {
+            topic: fields.topic()?,
+            payload: payload(fields)?,
+        },
         "msg_monitor" => Request::MsgMonitor {
             topic: fields.topic()?,
             raw: fields.flag("raw"),
@@ -185,7 +219,11 @@ fn get<'a>(fields: &Fields<'a>, space: Space) -> Result<Request<'a>, Refused> {
             None => return Err(Refused::Missing("path")),
         },
     };
-    Ok(Request::Get { space, target, links: fields.links(Links::None)? })
+    Ok(Request::Get {
+        space,
+        target,
+        links: fields.links(Links::None)?,
+    })
 }
 
 #[inline]
@@ -225,7 +263,12 @@ fn write<'a>(
 
 fn enumerate<'a>(fields: &Fields<'a>, space: Space) -> Result<Request<'a>, Refused> {
     let (with_data, empty) = (fields.flag("with_data"), fields.flag("empty"));
-    Ok(Request::Enum { space, path: fields.path()?, with_data, empty })
+    Ok(Request::Enum {
+        space,
+        path: fields.path()?,
+        with_data,
+        empty,
+    })
 }
 
 fn tree<'a>(fields: &Fields<'a>, space: Space) -> Result<Request<'a>, Refused> {
@@ -287,7 +330,9 @@ fn event(fields: &Fields<'_>) -> Result<Event, Refused> {
         _ => return Err(Refused::BadValue("a tock is between 0 and 2^62".to_owned())),
     };
     let value = fields.value.or_else(|| fields.get("new_value"));
-    let value = value.filter(|value| *value != [0xd4, 0x04, b'_']).map(Into::into);
+    let value = value
+        .filter(|value| *value != [0xd4, 0x04, b'_'])
+        .map(Into::into);
     let (chain, end) = match fields.chain {
         Some(raw) => match Fields::find(raw).map_err(Refused::Value)? {
             Some(link) => links(link)?,
@@ -298,7 +343,13 @@ fn event(fields: &Fields<'_>) -> Result<Event, Refused> {
         },
         None => links(*fields)?,
     };
-    Ok(Event { path: path.to_owned(), chain, end, tock, value })
+    Ok(Event {
+        path: path.to_owned(),
+        chain,
+        end,
+        tock,
+        value,
+    })
 }
 
 /// A chain, from its newest link on.
@@ -306,7 +357,10 @@ fn links(mut link: Fields<'_>) -> Result<(Vec<NamedLink>, ChainEnd), Refused> {
     let mut chain = Vec::new();
     loop {
         let node = NodeName::new(text(link.need("node")?)?);
-        chain.push(NamedLink { node, tick: tick(link.need("tick")?)? });
+        chain.push(NamedLink {
+            node,
+            tick: tick(link.need("tick")?)?,
+        });
         match link.prev {
             None => return Ok((chain, ChainEnd::Cut)),
             Some([0xc0]) => return Ok((chain, ChainEnd::Start)),
@@ -320,4 +374,3 @@ fn links(mut link: Fields<'_>) -> Result<(Vec<NamedLink>, ChainEnd), Refused> {
         }
     }
 }
-

@@ -21,7 +21,11 @@ pub fn text(why: &Refused) -> String {
                 Some(have) => repr::encoded(have),
                 None => "<class 'moat.util.impl.NotGiven'>".to_owned(),
             };
-            client(&format!("Data is {have} not {} at {}", repr::encoded(want), at(path)))
+            client(&format!(
+                "Data is {have} not {} at {}",
+                repr::encoded(want),
+                at(path)
+            ))
         }
         Refused::Exists(path) => chain(&format!("Entry already exists at {}", at(path))),
         Refused::IsNew(path) => chain(&format!("Entry is new at {}", at(path))),
@@ -61,9 +65,10 @@ pub fn text(why: &Refused) -> String {
         Refused::Busy => class("ServerError", "This number belongs to a running request"),
         Refused::Value(fault @ Fault::Utf8(_)) => class("UnicodeDecodeError", &fault.to_string()),
         Refused::Value(fault) => class("ValueError", &fault.to_string()),
-        Refused::TooLarge(limit) => {
-            class("ValueError", &format!("the value is larger than {limit} bytes"))
-        }
+        Refused::TooLarge(limit) => class(
+            "ValueError",
+            &format!("the value is larger than {limit} bytes"),
+        ),
         Refused::TooMany(what) => class("RuntimeError", &format!("too many {what}")),
         Refused::Overflow => class("RuntimeError", "Aborted. Queue filled?"),
         Refused::Check(words) => client(words),
@@ -113,7 +118,11 @@ pub(super) fn info(why: &Refused) -> Option<Vec<u8>> {
     let mut path = |name: &str, path: &RawPath, items: usize| {
         write::map(&mut out, items);
         write::str(&mut out, name);
-        write::ext(&mut out, crate::msgpack::EXT_PATH, path.as_ref().bytes().len());
+        write::ext(
+            &mut out,
+            crate::msgpack::EXT_PATH,
+            path.as_ref().bytes().len(),
+        );
         out.extend_from_slice(path.as_ref().bytes());
     };
     match why {

@@ -28,8 +28,13 @@ impl<'a> Fields<'a> {
     #[inline]
     pub(super) fn find(frame: &'a [u8]) -> Result<Option<Self>, Fault> {
         let mut reader = Reader::new(frame);
-        let Head::Map(n) = reader.head()? else { return Ok(None) };
-        let mut fields = Self { pairs: reader.rest(), ..Self::default() };
+        let Head::Map(n) = reader.head()? else {
+            return Ok(None);
+        };
+        let mut fields = Self {
+            pairs: reader.rest(),
+            ..Self::default()
+        };
         for _ in 0..n {
             let Some(key) = key(&mut reader)? else {
                 reader.object()?;
@@ -101,7 +106,10 @@ impl<'a> Fields<'a> {
                 n => u32::try_from(n).unwrap_or(u32::MAX),
             }),
         };
-        Ok(Depths { min: depth("min_depth", 0)?, max: depth("max_depth", u32::MAX)? })
+        Ok(Depths {
+            min: depth("min_depth", 0)?,
+            max: depth("max_depth", u32::MAX)?,
+        })
     }
 
     pub(super) fn window(&self) -> Result<Option<u32>, Refused> {
@@ -112,7 +120,9 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn expect(&self) -> Result<Option<Expect<'a>>, Refused> {
-        let Some(raw) = self.chain else { return Ok(None) };
+        let Some(raw) = self.chain else {
+            return Ok(None);
+        };
         if raw == [0xc0] {
             return Ok(Some(Expect::New));
         }
@@ -226,17 +236,17 @@ fn topic(raw: &[u8]) -> Result<Topic, Refused> {
     let mut levels: Vec<String> = Vec::new();
     let mut add = |level: &str| levels.extend(level.split('/').map(str::to_owned));
     if let Ok(Some(text)) = Reader::new(raw).text() {
-        let path: Path = text.parse().map_err(|why: path::ParseError| {
-            Refused::BadValue(why.to_string())
-        })?;
-        path.iter().for_each(|element| add(&level(element)));
+        let path: Path = text
+            .parse()
+            .map_err(|why: path::ParseError| Refused::BadValue(why.to_string()))?;
+        path.iter().for_each(|element| add(&element.level()));
     } else {
         for (n, element) in path_of(raw)?.elements().enumerate() {
             let element = element.map_err(Refused::Value)?;
             match PathElem::decode(element) {
                 Ok(PathElem::Str(text)) => add(&text),
                 Ok(_) if n == 0 => return Err(wrong(element, "is not subscriptable")),
-                Ok(element) => add(&level(&element)),
+                Ok(element) => add(&element.level()),
                 Err(why) => return Err(Refused::Element(why.to_string())),
             }
         }
@@ -250,21 +260,12 @@ fn topic(raw: &[u8]) -> Result<Topic, Refused> {
     Ok(Topic(levels))
 }
 
-/// An element's text, without what marks its type in a path.
-fn level(element: &PathElem) -> String {
-    match element {
-        PathElem::Str(text) => text.to_string(),
-        other => {
-            let text = Path::from_iter([other.clone()]).to_string();
-            text.strip_prefix(':').map_or_else(|| text.clone(), str::to_owned)
-        }
-    }
-}
-
 /// `{NODE: ranges}`
 pub(super) fn tick_sets(raw: &[u8]) -> Result<Vec<(NodeName, TickSet)>, Refused> {
     let mut reader = Reader::new(raw);
-    let Ok(Head::Map(n)) = reader.head() else { return Err(wrong(raw, "is not a map")) };
+    let Ok(Head::Map(n)) = reader.head() else {
+        return Err(wrong(raw, "is not a map"));
+    };
     let mut sets = Vec::new();
     for _ in 0..n {
         let node = text(reader.object().map_err(Refused::Value)?)?;
@@ -277,7 +278,9 @@ pub(super) fn tick_sets(raw: &[u8]) -> Result<Vec<(NodeName, TickSet)>, Refused>
 /// A list of ticks and of pairs `[from, end)`.
 fn tick_set(raw: &[u8]) -> Result<TickSet, Refused> {
     let mut reader = Reader::new(raw);
-    let Ok(Head::Array(n)) = reader.head() else { return Err(wrong(raw, "is not a list")) };
+    let Ok(Head::Array(n)) = reader.head() else {
+        return Err(wrong(raw, "is not a list"));
+    };
     let mut set = TickSet::new();
     for _ in 0..n {
         let item = reader.object().map_err(Refused::Value)?;
@@ -297,12 +300,18 @@ fn tick_set(raw: &[u8]) -> Result<TickSet, Refused> {
 /// `{NODE: tick or null}`
 pub(super) fn node_ticks(raw: &[u8]) -> Result<Vec<(NodeName, Option<Tick>)>, Refused> {
     let mut reader = Reader::new(raw);
-    let Ok(Head::Map(n)) = reader.head() else { return Err(wrong(raw, "is not a map")) };
+    let Ok(Head::Map(n)) = reader.head() else {
+        return Err(wrong(raw, "is not a map"));
+    };
     let mut ticks = Vec::new();
     for _ in 0..n {
         let node = text(reader.object().map_err(Refused::Value)?)?;
         let item = reader.object().map_err(Refused::Value)?;
-        let tick = if item == [0xc0] { None } else { Some(tick(item)?) };
+        let tick = if item == [0xc0] {
+            None
+        } else {
+            Some(tick(item)?)
+        };
         ticks.push((NodeName::new(node), tick));
     }
     Ok(ticks)
@@ -311,10 +320,14 @@ pub(super) fn node_ticks(raw: &[u8]) -> Result<Vec<(NodeName, Option<Tick>)>, Re
 /// A list of names.
 pub(super) fn names(raw: &[u8]) -> Result<Vec<NodeName>, Refused> {
     let mut reader = Reader::new(raw);
-    let Ok(Head::Array(n)) = reader.head() else { return Err(wrong(raw, "is not a list")) };
+    let Ok(Head::Array(n)) = reader.head() else {
+        return Err(wrong(raw, "is not a list"));
+    };
     let mut names = Vec::new();
     for _ in 0..n {
-        names.push(NodeName::new(text(reader.object().map_err(Refused::Value)?)?));
+        names.push(NodeName::new(text(
+            reader.object().map_err(Refused::Value)?,
+        )?));
     }
     Ok(names)
 }

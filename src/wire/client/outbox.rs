@@ -62,7 +62,14 @@ impl Outbox {
     /// Nothing waits yet.
     #[must_use]
     pub const fn new(windows: Windows) -> Self {
-        Self { out: Vec::new(), left: 0, windows, window: None, flows: BTreeMap::new(), held: 0 }
+        Self {
+            out: Vec::new(),
+            left: 0,
+            windows,
+            window: None,
+            flows: BTreeMap::new(),
+            held: 0,
+        }
     }
 
     /// The client's hello: 0 means no flow control.
@@ -103,10 +110,14 @@ impl Outbox {
     /// The client has taken this stream's messages up to `n`. Returns
     /// whether the stream may have become able to send.
     pub fn ack(&mut self, stream: &Handle, n: u64) -> bool {
-        let Some(flow) = self.flows.get_mut(stream) else { return false };
+        let Some(flow) = self.flows.get_mut(stream) else {
+            return false;
+        };
         flow.acked = flow.acked.max(n.min(flow.sent));
         while flow.sent + 1 < flow.acked + flow.window + flow.held.len() as u64 {
-            let Some(message) = flow.held.pop_front() else { break };
+            let Some(message) = flow.held.pop_front() else {
+                break;
+            };
             self.held -= message.len();
             self.out.extend_from_slice(&message);
         }
@@ -165,8 +176,13 @@ impl Sink for Outbox {
         }
         if let Some(window) = window {
             let window = u64::from(window);
-            let flow =
-                Flow { window, sent: 0, acked: 0, held: VecDeque::new(), closing: false };
+            let flow = Flow {
+                window,
+                sent: 0,
+                acked: 0,
+                held: VecDeque::new(),
+                closing: false,
+            };
             self.flows.insert(stream.clone(), flow);
         }
     }
@@ -183,7 +199,10 @@ impl Sink for Outbox {
     #[inline]
     fn room(&self, stream: &Handle) -> bool {
         self.out.len() - self.left < ENOUGH
-            && self.flows.get(stream).is_none_or(|flow| flow.held.is_empty() && flow.is_open())
+            && self
+                .flows
+                .get(stream)
+                .is_none_or(|flow| flow.held.is_empty() && flow.is_open())
     }
 
     #[inline]
@@ -203,9 +222,19 @@ fn encode(
     tock: Tock,
     windows: Windows,
 ) {
-    let mut map = Map { out, handle, number };
+    let mut map = Map {
+        out,
+        handle,
+        number,
+    };
     match *message {
-        Message::Entry { value, chain, tock: own, path, as_list } => {
+        Message::Entry {
+            value,
+            chain,
+            tock: own,
+            path,
+            as_list,
+        } => {
             let n = usize::from(value.is_some())
                 + usize::from(chain.is_some())
                 + usize::from(path.is_some())
@@ -225,7 +254,12 @@ fn encode(
                 map.path(path, if as_list { Some(path.len()) } else { None });
             }
         }
-        Message::Changed { changed, prev, chain, tock } => {
+        Message::Changed {
+            changed,
+            prev,
+            chain,
+            tock,
+        } => {
             let n = 2 + usize::from(prev.is_some()) + usize::from(chain.is_some());
             map.begin(n);
             map.key(b"\xa7changed");
@@ -234,7 +268,16 @@ fn encode(
             map.chain(chain);
             map.tock(tock);
         }
-        Message::Node { value, chain, tock, depth, path, count, top, at } => {
+        Message::Node {
+            value,
+            chain,
+            tock,
+            depth,
+            path,
+            count,
+            top,
+            at,
+        } => {
             let n = 3
                 + usize::from(value.is_some())
                 + usize::from(chain.is_some())
@@ -243,7 +286,14 @@ fn encode(
             map.value(b"\xa5value", value);
             map.chain(chain);
             map.tock(tock);
-            map.path(path, if top && depth == 0 { None } else { Some(count as usize) });
+            map.path(
+                path,
+                if top && depth == 0 {
+                    None
+                } else {
+                    Some(count as usize)
+                },
+            );
             map.key(b"\xa5depth");
             write::uint(map.out, u64::from(depth));
             map.at(at);
@@ -278,6 +328,12 @@ fn encode_rare(map: &mut Map<'_>, message: &Message<'_>, tock: Tock, windows: Wi
             write::str(map.out, "resume");
             map.tock(tock);
         }
+        Message::Complaint(words) => {
+            write::map(map.out, 2);
+            map.key(b"\xa5error");
+            write::str(map.out, words);
+            map.tock(tock);
+        }
         Message::Done => {
             map.begin(1);
             map.tock(tock);
@@ -294,7 +350,14 @@ fn encode_rare(map: &mut Map<'_>, message: &Message<'_>, tock: Tock, windows: Wi
             write::uint(map.out, n);
             map.tock(tock);
         }
-        Message::Deleted { chain, prev, tock, depth, path, count } => {
+        Message::Deleted {
+            chain,
+            prev,
+            tock,
+            depth,
+            path,
+            count,
+        } => {
             map.begin(5 + usize::from(prev.is_some()) + usize::from(has_prev(&chain)));
             // the chain's newest link is the message itself
             map.link(chain);
@@ -328,7 +391,11 @@ fn encode_rare(map: &mut Map<'_>, message: &Message<'_>, tock: Tock, windows: Wi
             map.tock(tock);
         }
         Message::Info { node, info } => map.info(node, info, tock),
-        Message::Heard { topic, payload, form } => {
+        Message::Heard {
+            topic,
+            payload,
+            form,
+        } => {
             map.begin(if form == Payload::Broken { 4 } else { 3 });
             map.key(b"\xa5topic");
             write::array(map.out, topic.len());
@@ -459,7 +526,10 @@ impl Map<'_> {
     fn link(&mut self, chain: Chain<'_>) {
         let last = chain.links.len().saturating_sub(1);
         for (n, link) in chain.links.iter().enumerate() {
-            let name = chain.names.get(link.node().0 as usize).map_or("", NodeName::as_str);
+            let name = chain
+                .names
+                .get(link.node().0 as usize)
+                .map_or("", NodeName::as_str);
             self.key(b"\xa4node");
             write::str(self.out, name);
             self.key(b"\xa4tick");
