@@ -117,12 +117,13 @@ pub(crate) fn progress(what: &str) {
     eprintln!("# {what}");
 }
 
-/// Three figures, or a fraction where the number is small.
+/// Two or three figures; as a fraction where the number is small.
 pub(crate) fn number(x: f64) -> String {
     match x.abs() {
         a if a >= 100.0 => format!("{x:.0}"),
         a if a >= 10.0 => format!("{x:.1}"),
-        a if a >= 0.1 || a == 0.0 => format!("{x:.2}"),
+        a if a >= 0.2 || a == 0.0 => format!("{x:.2}"),
+        a if a >= 0.1 => format!("1/{:.1}", 1.0 / x),
         _ => format!("1/{:.0}", 1.0 / x),
     }
 }
