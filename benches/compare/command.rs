@@ -99,8 +99,9 @@ fn shows_value(command: &mut Command) -> Result<()> {
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(
         text.contains(&value_text(KEY + 1)),
-        "{} printed {text:?}",
-        command.get_program().display()
+        "{} printed {text:?} and {:?}",
+        command.get_program().display(),
+        String::from_utf8_lossy(&output.stderr)
     );
     Ok(())
 }

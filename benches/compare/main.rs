@@ -48,7 +48,7 @@ struct Args {
     /// Rounds of each measurement [default: 5; quick: 3]
     #[arg(long)]
     rounds: Option<usize>,
-    /// Length of one measurement in seconds [default: 2; quick: 0.4]
+    /// Length of one measurement in seconds [default: 2; quick: 0.3]
     #[arg(long)]
     seconds: Option<f64>,
     /// Everything in two minutes, less exactly
@@ -84,7 +84,7 @@ impl Plan {
         let plan = Self {
             figures,
             rounds: args.rounds.unwrap_or(if args.quick { 3 } else { 5 }),
-            seconds: args.seconds.unwrap_or(if args.quick { 0.4 } else { 2.0 }),
+            seconds: args.seconds.unwrap_or(if args.quick { 0.3 } else { 2.0 }),
             quick: args.quick,
         };
         ensure!(plan.rounds > 0, "no rounds: give 1 or more");

@@ -89,9 +89,9 @@ fn whole_tree(
     );
     if let (Some(a), Some(b)) = (Spread::of(fast), Spread::of(slow)) {
         report.raw(format!(
-            "whole tree: moat {} M, redis {} M entries/s",
-            number(a.median / 1e6),
-            number(b.median / 1e6)
+            "whole tree: moat {:.2} M, redis {:.2} M entries/s",
+            a.median / 1e6,
+            b.median / 1e6
         ));
     }
     Ok(())
