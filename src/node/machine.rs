@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::event::{
-    Event, Handle, Message, NodeInfo, NodeName, Payload, Refused, Request, Sink, State, Tick, To,
-    Tock, Topic,
+    Event, Handle, Message, NodeInfo, NodeName, Payload, Refused, Request, SessionId, Sink, State,
+    Tick, To, Tock, Topic,
 };
 use crate::msgpack;
 use crate::node::Limits;
@@ -15,11 +15,6 @@ use crate::node::tree::Ix;
 use crate::node::view::{View, ViewState};
 use crate::node::watch::{Kind, Stream, StreamIx, Streams, Subtree};
 use crate::path::RawPath;
-
-/// A client's connection, as the machine knows it. May be reused once its
-/// client has been disconnected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(pub u32);
 
 /// What the shell is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -481,7 +476,7 @@ impl<K: Sink> Machine<K> {
     }
 
     /// Lets a session's running requests go on for about `budget` entries.
-    /// Returns whether there is more that could be done at once; if not, the
+    /// Returns whether something was done and there is more to do; if not, the
     /// session goes on after [`Output::Ready`] or when its sink has room.
     pub fn advance(&mut self, id: SessionId, budget: usize) -> bool {
         let mut left = budget;
@@ -515,8 +510,7 @@ impl<K: Sink> Machine<K> {
                 turns += 1;
             }
         }
-        // what has no room waits for the sink; what ran out of budget goes on
-        left == 0 && self.session(id).is_some_and(|s| !s.running.is_empty())
+        left < budget && self.session(id).is_some_and(|s| !s.running.is_empty())
     }
 
     /// One slice of one stream: how many entries it looked at, and whether
