@@ -121,7 +121,10 @@ mod tests {
             words.join(" ")
         };
         assert_eq!(plain("moat kv data get"), "moat kv data :'get'");
-        assert_eq!(plain("moat kv data set set -v : x"), "moat kv data :'set' set -v : x");
+        assert_eq!(
+            plain("moat kv data set set -v : x"),
+            "moat kv data :'set' set -v : x"
+        );
         for same in [
             "moat kv data one get",
             "moat kv data data get",
@@ -137,7 +140,10 @@ mod tests {
     #[test]
     fn all_commands_are_known() {
         let command = DataCommand::augment_subcommands(clap::Command::new("data"));
-        let names: Vec<_> = command.get_subcommands().map(clap::Command::get_name).collect();
+        let names: Vec<_> = command
+            .get_subcommands()
+            .map(clap::Command::get_name)
+            .collect();
         assert_eq!(names, COMMANDS);
     }
 }

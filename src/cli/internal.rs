@@ -5,7 +5,6 @@ use clap::{Args, Subcommand};
 use crate::client::{Client, Entry, Error, Fields};
 use crate::event::{Links, NamedLink, NodeName, Tick};
 use crate::path::{Path, PathElem};
-use crate::text::repr;
 use crate::value::Value;
 
 use super::context::{Context, Verbosity};
@@ -292,7 +291,7 @@ async fn missing(client: &Client, node: &str) -> Result<Value, CliError> {
     }
     match missing.field(node) {
         Some(events) => Ok(map([(node, events.clone())])),
-        None => Err(anyhow::anyhow!("nothing is missing from {}", repr::str(node)).into()),
+        None => Err(anyhow::anyhow!("nothing is missing from {node:?}").into()),
     }
 }
 

@@ -96,10 +96,7 @@ pub(super) fn map<const N: usize>(pairs: [(&str, Value); N]) -> Value {
 /// a record that `data update` reads.
 pub(super) fn at_path(ctx: &Context, path: Path, content: Value) -> Value {
     if ctx.json {
-        map([
-            ("path", path.to_string().into()),
-            ("value", content),
-        ])
+        map([("path", path.to_string().into()), ("value", content)])
     } else {
         Value::Map(vec![(path.into(), content)])
     }

@@ -6,9 +6,9 @@ use std::pin::Pin;
 
 use crate::client::Client;
 use crate::client::chain::{Chain, write_link};
+use crate::client::connection::Ticket;
 use crate::client::entry::{Entry, Written};
 use crate::client::error::Error;
-use crate::client::connection::Ticket;
 use crate::client::proto::{Expect, Fields, Message};
 use crate::event::{Links, NamedLink};
 use crate::msgpack::{Head, Reader};

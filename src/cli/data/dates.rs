@@ -71,7 +71,7 @@ impl Dates {
     fn show(&self, time: Timestamp) -> Option<String> {
         // microseconds as Python rounds them, of which it then shows three
         let time = time.round(jiff::Unit::Microsecond).ok()?;
-        let local = time.to_zoned(self.zone.clone());
+        let local = time.to_zoned_datetime(self.zone.clone());
         Some(local.strftime("%Y-%m-%d %H:%M:%S.%3f").to_string())
     }
 

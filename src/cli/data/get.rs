@@ -32,11 +32,21 @@ pub(super) struct GetArgs {
     own: Option<String>,
 
     /// At most that many levels below PATH
-    #[arg(short, long = "maxdepth", value_name = "N", allow_negative_numbers = true)]
+    #[arg(
+        short,
+        long = "maxdepth",
+        value_name = "N",
+        allow_negative_numbers = true
+    )]
     max: Option<i64>,
 
     /// At least that many levels below PATH
-    #[arg(short = 'M', long = "mindepth", value_name = "N", allow_negative_numbers = true)]
+    #[arg(
+        short = 'M',
+        long = "mindepth",
+        value_name = "N",
+        allow_negative_numbers = true
+    )]
     min: Option<i64>,
 
     /// Also print entries without a value

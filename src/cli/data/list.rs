@@ -132,7 +132,9 @@ async fn with_values(
         }
     }
     let both = entries.into_iter().zip(kept);
-    Ok(both.filter_map(|(entry, kept)| kept.then_some(entry)).collect())
+    Ok(both
+        .filter_map(|(entry, kept)| kept.then_some(entry))
+        .collect())
 }
 
 /// Whether there is a value at or below the path.

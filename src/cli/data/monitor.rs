@@ -10,7 +10,7 @@ use clap::Args;
 use crate::cli::connect;
 use crate::cli::context::{Context, Verbosity};
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::show::{map, plain};
+use crate::cli::show::{decode, map, plain};
 use crate::client::{Entry, Resuming, UpToDate, WatchEvent};
 use crate::event::Depths;
 use crate::path::Path;
@@ -100,7 +100,7 @@ impl Monitor<'_> {
                     if self.args.only && self.args.state {
                         break;
                     }
-                    self.up_to_date(state)?;
+                    self.up_to_date(&state)?;
                 }
                 WatchEvent::Lost(error) => {
                     let line = connect::line(&error);
@@ -122,14 +122,20 @@ impl Monitor<'_> {
         }
     }
 
-    fn up_to_date(&mut self, state: UpToDate) -> Result<(), CliError> {
+    fn up_to_date(&mut self, state: &UpToDate) -> Result<(), CliError> {
         self.skip_state = false;
         // after a new connection this is nothing new
         let first = !std::mem::replace(&mut self.live, true);
         if !first || state.resumed == Some(true) || self.args.path_only {
             return Ok(());
         }
-        self.record(vec![("state".into(), "uptodate".into())])
+        let Value::Map(mut fields) = decode(state.message.bytes())? else {
+            return Ok(());
+        };
+        // from where to resume concerns nobody here
+        let known = |key: &Value| matches!(key.as_str(), Some("state" | "seq" | "tock"));
+        fields.retain(|(key, _)| known(key));
+        self.record(fields)
     }
 
     fn entry(&self, entry: Entry) -> Result<(), CliError> {

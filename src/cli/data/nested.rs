@@ -93,7 +93,11 @@ mod tests {
 
     #[test]
     fn values_stand_beside_children() {
-        let entries = [("a", Some(1.into())), ("a.b", Some(2.into())), ("c.d", None)];
+        let entries = [
+            ("a", Some(1.into())),
+            ("a.b", Some(2.into())),
+            ("c.d", None),
+        ];
         assert_eq!(
             shown(nested(&entries), Nulls::Keep),
             r#"{"a":{"_":1,"b":{"_":2}},"c":{"d":{}}}"#

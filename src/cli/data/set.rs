@@ -229,7 +229,9 @@ fn parts(args: &SetArgs) -> Result<Vec<Part>, CliError> {
 /// The link that `-l NODE TICK` names.
 pub(super) fn link(last: &[String]) -> Result<NamedLink, CliError> {
     let [node, tick] = last else {
-        return Err(CliError::usage("Option '-l' / '--last' requires 2 arguments."));
+        return Err(CliError::usage(
+            "Option '-l' / '--last' requires 2 arguments.",
+        ));
     };
     let tick = tick.parse().map_err(|_| {
         let wrong = format!("'{tick}' is not a valid integer.");

@@ -49,7 +49,11 @@ impl Source {
             (Box::new(io::stdin()), None)
         } else {
             let file = File::open(name).with_context(|| format!("cannot read {name}"))?;
-            let size = file.metadata().ok().filter(|m| m.is_file()).map(|m| m.len());
+            let size = file
+                .metadata()
+                .ok()
+                .filter(|m| m.is_file())
+                .map(|m| m.len());
             (Box::new(file), size)
         };
         let mut source = Self {
@@ -61,7 +65,9 @@ impl Source {
             number: 0,
         };
         let first = source.input.fill_buf();
-        let first = first.with_context(|| format!("cannot read {name}"))?.first();
+        let first = first
+            .with_context(|| format!("cannot read {name}"))?
+            .first();
         let is_record = matches!(first, Some(0x80..=0x8f | 0xde | 0xdf));
         source.form = match (is_record, own) {
             (true, None) => Form::Records(Records::default()),
@@ -184,7 +190,10 @@ impl Source {
             return Err(anyhow::anyhow!("{}: more than {MAX_RECORD} bytes", self.name).into());
         }
         self.position = read as u64;
-        let json = text.trim_start().starts_with('{').then(|| json::parse(&text));
+        let json = text
+            .trim_start()
+            .starts_with('{')
+            .then(|| json::parse(&text));
         let tree = match json {
             Some(Ok(tree)) => tree,
             _ => yaml_in::parse(&text).with_context(|| self.name.clone())?,
@@ -238,7 +247,10 @@ impl Records {
     /// The next whole record.
     fn next(&mut self, input: &mut impl io::BufRead) -> Result<Option<Vec<u8>>, String> {
         loop {
-            let end = self.walker.advance(&self.unread).map_err(|e| e.to_string())?;
+            let end = self
+                .walker
+                .advance(&self.unread)
+                .map_err(|e| e.to_string())?;
             if let Some(end) = end {
                 let rest = self.unread.split_off(end);
                 return Ok(Some(std::mem::replace(&mut self.unread, rest)));
