@@ -21,6 +21,7 @@ mod scan;
 mod sequence;
 mod walk;
 
+use std::borrow::Cow;
 use std::fmt;
 
 use num_bigint::{BigInt, BigUint};
@@ -84,15 +85,24 @@ pub(crate) fn eval_within(text: &str, longest: usize) -> Result<Literal, EvalErr
     if text.len() > longest {
         return Err(EvalError::TooLong(longest));
     }
-    let text = text.trim_matches([' ', '\t', '\n', '\r', '\x0c']);
+    const BLANKS: [char; 5] = [' ', '\t', '\n', '\r', '\x0c'];
+    let whole = text.trim_end_matches(BLANKS);
+    let text = whole.trim_start_matches(BLANKS);
     if text.is_empty() {
         return Err(EvalError::Empty);
     }
     if let Some(literal) = fast::literal(text) {
         return Ok(literal);
     }
-    scan::check(text)?;
-    walk::eval(text)
+    scan::check(text)
+        .and_then(|()| walk::eval(text))
+        .map_err(|error| match error {
+            EvalError::Syntax { at, what } => EvalError::Syntax {
+                at: at + (whole.len() - text.len()),
+                what,
+            },
+            other => other,
+        })
 }
 
 impl Literal {
@@ -195,29 +205,24 @@ impl TryFrom<BigInt> for Integer {
 }
 
 /// Why a text cannot be evaluated.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+///
+/// As a message: what is wrong and, for users of `-e`, the way out.
+#[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EvalError {
     /// There is nothing but blanks.
-    #[error("nothing to evaluate: write '' for an empty text, or None")]
     Empty,
     /// The text is longer than so many bytes.
-    #[error("the expression is longer than {0} bytes: use -v, or read it from a file")]
     TooLong(usize),
     /// Brackets within brackets, or too many operators in a row.
-    #[error("the expression is nested too deeply")]
     TooDeep,
     /// A bare word.
-    #[error("unknown word {0}: quote it or use -v")]
     UnknownWord(String),
     /// Something that looks like a call.
-    #[error("cannot call {0}: there are no functions here; quote it or use -v")]
     Call(String),
     /// Python that is not evaluated here.
-    #[error("{0} cannot be evaluated here: write the value itself, or use -v for text")]
     Unavailable(&'static str),
     /// No Python at all.
-    #[error("cannot read the expression at {at}: {what}; use -v for text")]
     Syntax {
         /// Where, in bytes from the start.
         at: usize,
@@ -225,30 +230,81 @@ pub enum EvalError {
         what: String,
     },
     /// An operator does not take such operands.
-    #[error("{0}")]
     Operand(String),
     /// Division by zero, and zero to a negative power.
-    #[error("division by zero")]
     ZeroDivision,
     /// No such item.
-    #[error("no item {0}")]
     NoItem(String),
     /// The result, or a part of it, would be too large.
-    #[error("the result is too large")]
     TooLarge,
     /// A float operation left the range of floats.
-    #[error("the result is too large for a float")]
     FloatRange,
     /// An integer of more than [`MAX_INT_BITS`] bits.
-    #[error("an integer of more than {MAX_INT_BITS} bits: store it as a text")]
     IntTooBig,
     /// An integer below -2^63.
-    #[error("an integer below -2^63: store it as a text")]
     IntTooLow,
     /// Half of a UTF-16 pair.
-    #[error("\\u{0} is no character: it is half of a pair; write \\U and eight digits")]
     Surrogate(String),
 }
+
+impl EvalError {
+    /// What is wrong, for readers that offer another way out.
+    pub(crate) fn cause(&self) -> Cow<'_, str> {
+        Cow::Borrowed(match self {
+            Self::Empty => "nothing to evaluate",
+            Self::TooLong(n) => return format!("the expression is longer than {n} bytes").into(),
+            Self::TooDeep => "the expression is nested too deeply",
+            Self::UnknownWord(word) => return format!("unknown word {word}").into(),
+            Self::Call(name) => {
+                return format!("cannot call {name}: there are no functions here").into();
+            }
+            Self::Unavailable(what) => return format!("{what} cannot be evaluated here").into(),
+            Self::Syntax { at, what } => {
+                return format!("cannot read the expression at {at}: {what}").into();
+            }
+            Self::Operand(what) => what,
+            Self::ZeroDivision => "division by zero",
+            Self::NoItem(index) => return format!("no item {index}").into(),
+            Self::TooLarge => "the result is too large",
+            Self::FloatRange => "the result is too large for a float",
+            Self::IntTooBig => {
+                return format!("an integer of more than {MAX_INT_BITS} bits").into();
+            }
+            Self::IntTooLow => "an integer below -2^63",
+            Self::Surrogate(digits) => {
+                return format!("\\u{digits} is no character but half of a pair").into();
+            }
+        })
+    }
+
+    const fn way_out(&self) -> &'static str {
+        match self {
+            Self::Empty => ": write '' for an empty text",
+            Self::TooLong(_) => ": use -v, or read it from a file",
+            Self::UnknownWord(_) => ": quote it or use -v",
+            Self::Call(_) => "; quote it or use -v",
+            Self::Unavailable(_) => ": write the value itself, or use -v for text",
+            Self::Syntax { .. } => "; use -v for text",
+            Self::IntTooBig | Self::IntTooLow => ": store it as a text",
+            Self::Surrogate(_) => ": write \\U and eight digits",
+            Self::TooDeep
+            | Self::Operand(_)
+            | Self::ZeroDivision
+            | Self::NoItem(_)
+            | Self::TooLarge
+            | Self::FloatRange => "",
+        }
+    }
+}
+
+impl fmt::Display for EvalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.cause())?;
+        f.write_str(self.way_out())
+    }
+}
+
+impl std::error::Error for EvalError {}
 
 /// What may still be built: bounds the time and the memory of one evaluation.
 struct Budget(usize);
@@ -357,6 +413,29 @@ mod tests {
     }
 
     #[test]
+    fn the_deepest_that_passes_fits_the_stack() {
+        // a thread of 1 MiB: half of what threads usually have, and this is
+        // the build that needs most
+        let deepest = || {
+            for (open, n, close) in [
+                ("[---", 64, "]"),
+                ("{1:---", 64, "}"),
+                ("1[1:---", 51, "]"),
+                ("(1 if 1 else ", 64, ")"),
+                ("(1 or not ", 64, ")"),
+                ("(1<-1 or [1][", 32, "])"),
+                ("not ", 256, ""),
+                ("1**", 128, ""),
+            ] {
+                let text = format!("{}1{}", open.repeat(n), close.repeat(n));
+                assert_ne!(eval(&text), Err(EvalError::TooDeep), "{text}");
+            }
+        };
+        let thread = std::thread::Builder::new().stack_size(1 << 20);
+        thread.spawn(deepest).unwrap().join().unwrap();
+    }
+
+    #[test]
     fn siblings_do_not_count_as_nesting() {
         let many = format!("[{}]", "-1 + 2, ".repeat(5000));
         let Ok(Literal::List(items)) = eval(&many) else {
@@ -393,6 +472,10 @@ mod tests {
             "1 +",
             "cannot read the expression at 3: expected an expression; use -v for text",
         );
+        assert_refused(
+            "\n  1 +\n",
+            "cannot read the expression at 6: expected an expression; use -v for text",
+        );
         assert_refused("1 + 'a'", "cannot compute an integer + a text");
         assert_refused("1 < 'a'", "cannot compare an integer and a text");
         assert_refused("-'a'", "cannot compute - of a text");
@@ -401,7 +484,7 @@ mod tests {
         assert_refused("(1,2)[2]", "no item 2");
         assert_refused(
             r"'\ud83d\ude00'",
-            "\\ud83d is no character: it is half of a pair; write \\U and eight digits",
+            "\\ud83d is no character but half of a pair: write \\U and eight digits",
         );
     }
 

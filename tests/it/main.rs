@@ -1,4 +1,5 @@
 //! Tests that need nothing but Rust.
 
 mod eval;
+mod paths;
 mod values;
