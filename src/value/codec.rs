@@ -213,7 +213,9 @@ impl<'a> Decoder<'a> {
             reader.object()?;
             elements = reader.rest();
         }
-        let elements = elements.get(..whole_elements(elements)?).unwrap_or_default();
+        let elements = elements
+            .get(..whole_elements(elements)?)
+            .unwrap_or_default();
         match Path::decode(PathRef::new(elements)) {
             Ok(path) => Ok(path.into()),
             Err(PathError::Elem(ElemError::Map)) if self.in_key() => Err(Fault::MapInKey(start)),

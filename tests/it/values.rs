@@ -163,9 +163,9 @@ fn of_equal_keys_the_last_value_wins_at_the_first_place() {
 #[test]
 fn a_path_that_none_can_be_is_kept_unread() {
     for bytes in [
-        &[&b"\xc7\x22\x03"[..], &[0x91; 33], &[0xc0]].concat(),
+        &[&b"\xc7\x22\x03"[..], &[0x91; 33], &[0xc0]].concat()[..],
         // the element of the inner path is cut off
-        b"\xc7\x04\x03\xd5\x03\xa2a",
+        b"\xd6\x03\xd5\x03\xa2a",
         &b"\xd4\x03\x80"[..],
         b"\xc7\x0a\x03\x91\xcb\x7f\xf8\x00\x00\x00\x00\x00\x00",
     ] {
