@@ -29,13 +29,14 @@ use crate::msgpack::{self, EXT_PATH, EXT_PROXY, Fault};
 use crate::path::ParseError;
 use crate::value::Value;
 
-/// Why a text is no value.
+/// Why a text is no value. The messages are complete: there is no source
+/// below them.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JsonError {
     /// It is no JSON.
     #[error("not JSON: {0}")]
-    Syntax(#[from] serde_json::Error),
+    Syntax(serde_json::Error),
     /// A key that begins with `$`, and is none of ours or not alone.
     #[error("{0:?} stands for nothing: a map with such a key goes into {{\"$lit\": …}}")]
     Key(String),
@@ -49,14 +50,13 @@ pub enum JsonError {
     },
     /// A path that cannot be read.
     #[error("$path: {0}")]
-    Path(#[from] ParseError),
+    Path(ParseError),
     /// An extension or a map that is broken or refused.
     #[error("{key}: {fault}")]
     Refused {
         /// The key
         key: &'static str,
         /// What is wrong
-        #[source]
         fault: Fault,
     },
 }
@@ -101,7 +101,7 @@ pub fn quoted(text: &str) -> String {
 /// # Errors
 /// What is no JSON, or breaks the rules for keys that begin with `$`.
 pub fn parse(text: &str) -> Result<Value, JsonError> {
-    value(serde_json::from_str(text)?)
+    value(serde_json::from_str(text).map_err(JsonError::Syntax)?)
 }
 
 /// Where lines end.
@@ -318,7 +318,7 @@ fn literal(fields: serde_json::Map<String, Json>) -> Result<Value, JsonError> {
 fn special(key: String, content: Json) -> Result<Value, JsonError> {
     let no = |key, expected| JsonError::Content { key, expected };
     Ok(match (key.as_str(), content) {
-        ("$path", Json::String(text)) => Value::Path(text.parse()?),
+        ("$path", Json::String(text)) => Value::Path(text.parse().map_err(JsonError::Path)?),
         ("$path", _) => return Err(no("$path", "a text")),
         ("$bin", content) => {
             Value::Bytes(base64(&content).ok_or_else(|| no("$bin", "a text in base 64"))?)

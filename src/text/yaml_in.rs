@@ -1,7 +1,7 @@
 //! Reading values from YAML.
 //!
-//! One document, by the rules of YAML 1.2 as the original reads them
-//! ([`resolve`]), with its tags `!P`, `!bin` and `!hex`, and ours (see
+//! One document, by the rules of YAML 1.2 as the original reads them,
+//! with its tags `!P`, `!bin` and `!hex`, and ours (see
 //! [`yaml_out`](super::yaml_out)). What would be read with another meaning
 //! than its author had in mind is an error: unknown tags, equal keys, merge
 //! keys, integers beyond what a value holds, a second document.

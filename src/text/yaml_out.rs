@@ -1,6 +1,6 @@
 //! Printing values as YAML, to the letter as the original's printer does.
 //!
-//! [`print`] is for a value on its own: a lone text, number or boolean has a
+//! [`print()`] is for a value on its own: a lone text, number or boolean has a
 //! form of its own. [`block`] is always YAML. Lists stand at the column of
 //! their key, keys are sorted if Python can compare them, long texts are
 //! folded at column 80.

@@ -2,6 +2,7 @@
 
 use moat::msgpack::{self, Fault, MAX_DEPTH};
 use moat::path::{Path, PathElem};
+use moat::text::repr;
 use moat::value::{Raw, Value, same_type_and_value, same_value};
 use num_bigint::BigInt;
 use proptest::prelude::*;
@@ -246,6 +247,21 @@ fn structures_become_values_and_back() {
     assert_eq!(value, Value::Map(want));
     assert_eq!(value.to::<Lamp>().unwrap(), lamp);
     assert!(Value::Nil.to::<Lamp>().is_err());
+    // paths and bytes keep their type
+    #[derive(serde::Serialize, serde::Deserialize, PartialEq, Debug)]
+    struct Link {
+        to: Path,
+    }
+    let link = Link {
+        to: "a.b:1".parse().unwrap(),
+    };
+    let value = Value::from_serialize(&link).unwrap();
+    assert_eq!(value.field("to"), Some(&link.to.clone().into()));
+    assert_eq!(value.to::<Link>().unwrap(), link);
+    // nesting is bounded
+    let deep = |n| Value::decode(&[&vec![0x91; n][..], &[0xc0]].concat()).unwrap();
+    assert!(deep(100).to::<Json>().is_ok());
+    assert!(deep(MAX_DEPTH).to::<Json>().is_err());
 }
 
 /// Texts that are likely to need care, and any others.
@@ -345,6 +361,7 @@ proptest! {
     #[test]
     fn any_bytes_are_decoded_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..64)) {
         let decoded = Value::decode(&bytes);
+        prop_assert!(repr::of_encoded(&bytes).len() <= repr::MAX + '…'.len_utf8());
         if msgpack::check(&bytes).is_ok() {
             prop_assert!(decoded.is_ok());
         }
@@ -353,6 +370,21 @@ proptest! {
             let short = value.to_bytes();
             prop_assert!(short.len() <= bytes.len());
             prop_assert!(identical(&Value::decode(&short).unwrap(), &value));
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_compared(
+        a in prop::collection::vec(any::<u8>(), 0..24),
+        b in prop::collection::vec(any::<u8>(), 0..24),
+    ) {
+        prop_assert_eq!(same_value(&a, &b), same_value(&b, &a));
+        // what is decoded equals its shortest form, unless NaN is in it
+        if let Ok(value) = Value::decode(&a)
+            && !format!("{value:?}").contains("NaN")
+            && msgpack::check(&a).is_ok()
+        {
+            prop_assert!(same_value(&a, &value.to_bytes()));
         }
     }
 
