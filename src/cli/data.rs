@@ -87,6 +87,14 @@ pub(super) async fn run(ctx: &Context, args: &DataArgs) -> Result<Exit, CliError
     }
 }
 
+/// A file that cannot be read, on one line.
+fn unreadable(file: &str, error: &std::io::Error) -> CliError {
+    let error = error.to_string();
+    // the number says nothing to people
+    let why = error.split(" (os error").next().unwrap_or_default();
+    anyhow::anyhow!("cannot read {file}: {why}").into()
+}
+
 fn is_internal(path: &Path) -> bool {
     matches!(path.elements(), [PathElem::Str(name)] if name == "internal")
 }

@@ -39,7 +39,7 @@ impl Context {
 
     /// Prints a whole reply, with the fields that the protocol adds.
     pub(crate) fn show_reply(&self, reply: &Message) -> Result<(), CliError> {
-        self.show(&decode(reply.bytes())?)
+        self.show(&decode_reply(reply)?)
     }
 
     /// Prints a value as it is: texts and bytes without quotes and line end,
@@ -67,6 +67,20 @@ pub(super) fn decode(encoded: &[u8]) -> Result<Value, CliError> {
     Value::decode(encoded)
         .map_err(|fault| crate::client::Error::Value(fault.to_string()))
         .map_err(CliError::from)
+}
+
+/// Decodes a whole reply; what the protocol adds stands last.
+pub(super) fn decode_reply(reply: &Message) -> Result<Value, CliError> {
+    let mut reply = decode(reply.bytes())?;
+    if let Value::Map(fields) = &mut reply {
+        let added = |key: &Value| match key.as_str() {
+            Some("tock") => 1,
+            Some("seq") => 2,
+            _ => 0,
+        };
+        fields.sort_by_key(|(key, _)| added(key));
+    }
+    Ok(reply)
 }
 
 /// A name as a key of a map.

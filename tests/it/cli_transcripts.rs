@@ -9,7 +9,10 @@
 //! record fails the test, and so does one that names no step.
 
 use std::collections::BTreeMap;
+use std::process::ExitStatus;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::process::Signal;
 
 use moat::text::{eval, json as value_json};
 use moat::value::Value;
@@ -17,8 +20,8 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use crate::support::moat::{Server, bare};
-use crate::support::process::{Output, run};
-use crate::support::{PATIENCE, tests_path};
+use crate::support::process::{Output, Process, run};
+use crate::support::{PATIENCE, eventually, tests_path};
 
 /// What one step did, or is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,6 +145,14 @@ fn one_line(error: &str) -> Option<String> {
 }
 
 fn recorded(step: &Step) -> Result {
+    if is_monitored(&step.cmd) {
+        // interrupted without a word
+        return Result {
+            stdout: step.stdout.clone(),
+            stderr: Stderr::Is(String::new()),
+            exit: None,
+        };
+    }
     let exit = step.exit.as_i64();
     let usage = (exit, &step.stderr_first_line, &step.error);
     let stderr = if let Some(stderr) = &step.stderr {
@@ -237,9 +248,17 @@ fn seconds_now() -> String {
     now.as_secs().to_string()
 }
 
+/// Whether two programs run at once: a monitor and what it is to see.
+fn is_monitored(line: &str) -> bool {
+    line.contains(" monitor") && line.contains('&')
+}
+
 /// Runs a step; `None` if this build cannot.
 fn play(server: &Server, dir: &std::path::Path, step: &Step) -> Option<Output> {
     let line = with_names(&step.cmd, dir).replace("<time>", &seconds_now());
+    if is_monitored(&line) {
+        return Some(play_monitor(server, dir, &line, &step.stdout));
+    }
     let words = words(&line);
     if !is_ours(&words) {
         return None;
@@ -253,11 +272,60 @@ fn play(server: &Server, dir: &std::path::Path, step: &Step) -> Option<Output> {
     Some(run(&line, &mut command, stdin, PATIENCE).unwrap_or_else(|e| panic!("{e}")))
 }
 
-/// Runs files one after the other with one server; returns how many steps
+/// Runs a line that changes entries, `( …; … ) &`, while a monitor watches
+/// them. Where the line waits for some seconds, this waits until the monitor
+/// watches, and then until it has printed what it should.
+fn play_monitor(server: &Server, dir: &std::path::Path, line: &str, want: &str) -> Output {
+    let command = |text: &str| {
+        let mut words = words(text);
+        let moat = words.iter().position(|word| word == "moat").unwrap();
+        let mut command = bare(Some(dir));
+        command
+            .env("MOAT_HOST", "127.0.0.1")
+            .env("MOAT_PORT", server.port.to_string())
+            .args(words.split_off(moat + 1));
+        command
+    };
+    let (changes, rest) = match line.strip_prefix('(').and_then(|l| l.split_once(')')) {
+        Some((changes, rest)) => (changes, rest),
+        None => ("", line),
+    };
+    let watching = rest
+        .split(['&', ';'])
+        .find(|part| part.contains(" monitor"));
+    let watching = watching.unwrap().replacen("moat", "moat -v", 1);
+    let mut monitor = Process::start(line, &mut command(watching.trim()), None);
+    eventually("the monitor watches", PATIENCE, || {
+        monitor.stderr().contains("watching ").then_some(())
+    })
+    .unwrap();
+    for change in changes.split(';').filter(|part| part.contains("moat")) {
+        run(change, &mut command(change.trim()), None, PATIENCE).unwrap();
+    }
+    let printed = eventually("the monitor prints", PATIENCE, || {
+        let ended = !monitor.runs();
+        (ended || fits(&monitor.stdout(), want)).then_some(())
+    });
+    monitor.signal(Signal::INT);
+    let mut output = monitor.output(PATIENCE).unwrap();
+    // the record has the shell's status, and what `-v` says is ours
+    let silent = output.stderr.lines().all(|l| l.starts_with("watching "));
+    if printed.is_ok() && silent && matches!(output.code(), 0 | 130) {
+        output.stderr.clear();
+        output.status = ExitStatus::default();
+    }
+    output
+}
+
+/// Runs files one after the other with one server, whose root has that value; returns how many steps
 /// were run.
-fn transcripts(files: &[&str]) -> usize {
+fn transcripts(root: &str, files: &[&str]) -> usize {
     let mut all = overrides();
     let server = Server::start();
+    if root != "Testing" {
+        let set = ["data", ":", "set", "-v", ":", root];
+        server.kv(&set, None).unwrap().ok().unwrap();
+    }
     let dir = tempfile::tempdir().unwrap();
     let mut wrong = Vec::new();
     let mut count = 0;
@@ -325,25 +393,25 @@ fn transcripts(files: &[&str]) -> usize {
 
 #[test]
 fn data() {
-    assert!(transcripts(&["01-data"]) > 100);
+    assert!(transcripts("Testing", &["01-data"]) > 100);
 }
 
 #[test]
 fn dates_and_internal_state() {
     // recorded in this order with one server
-    assert!(transcripts(&["03-data-more", "02-internal"]) > 20);
+    assert!(transcripts("Testing", &["03-data-more", "02-internal"]) > 20);
 }
 
 #[test]
 fn deletions_and_updates() {
-    assert!(transcripts(&["14-delete-update"]) > 25);
+    assert!(transcripts("Testing", &["14-delete-update"]) > 25);
 }
 
 #[test]
 fn newer_tools_of_the_original() {
-    assert!(transcripts(&["15-pinned"]) > 10);
-    assert!(transcripts(&["16-pinned-paths"]) > 25);
-    assert!(transcripts(&["17-pinned-set"]) > 25);
+    assert!(transcripts("Root", &["15-pinned"]) > 10);
+    assert!(transcripts("Root", &["16-pinned-paths"]) > 25);
+    assert!(transcripts("Root", &["17-pinned-set"]) > 25);
 }
 
 #[test]

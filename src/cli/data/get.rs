@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::cli::context::{Context, Verbosity};
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::show::{at_path, decode};
+use crate::cli::show::{at_path, decode, decode_reply};
 use crate::client::Entry;
 use crate::event::{Depths, Links};
 use crate::path::Path;
@@ -86,7 +86,7 @@ async fn entry(
     let reply = client.get(path).links(links).reply().await?;
     let missing = reply.field("value").is_none();
     let mut shown = if ctx.metadata {
-        decode(reply.bytes())?
+        decode_reply(&reply)?
     } else if let Some(encoded) = reply.field("value") {
         decode(encoded)?
     } else {

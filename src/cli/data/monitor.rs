@@ -92,6 +92,10 @@ struct Monitor<'a> {
 
 impl Monitor<'_> {
     async fn run(mut self, mut watch: Resuming) -> Result<Exit, CliError> {
+        watch.begin().await?;
+        if self.ctx.verbosity > Verbosity::Normal {
+            self.ctx.out.note(&format!("watching {}", self.base));
+        }
         while let Some(event) = watch.next().await {
             match event? {
                 WatchEvent::State(_) if self.skip_state => {}

@@ -8,7 +8,6 @@
 use std::fs::File;
 use std::io::{self, Read};
 
-use anyhow::Context as _;
 use clap::Args;
 
 use crate::cli::context::Context;
@@ -20,6 +19,7 @@ use crate::text::{eval, json, yaml_in};
 use crate::value::Value;
 
 use super::get::links;
+use super::unreadable;
 
 /// Attempts to change a part while others change the entry.
 const ATTEMPTS: usize = 10;
@@ -183,9 +183,8 @@ fn apply(old: Option<Value>, parts: &[Part]) -> Result<Option<Value>, CliError> 
                 if !has_parts {
                     *whole = Value::Map(Vec::new());
                 }
-                whole
-                    .set(at.elements(), new.clone())
-                    .with_context(|| format!("cannot set '{at}'"))?;
+                let set = whole.set(at.elements(), new.clone());
+                set.map_err(|error| anyhow::anyhow!("cannot set '{at}': {error}"))?;
             }
         }
     }
@@ -214,6 +213,10 @@ fn parts(args: &SetArgs) -> Result<Vec<Part>, CliError> {
             let value = match option.as_bytes().get(2) {
                 Some(b'v') => Some(Value::Str(text.clone())),
                 Some(b'e') if text == "-" => None,
+                Some(b'e') if text == "/" => {
+                    let wrong = "A slash value doesn't work here.";
+                    return Err(CliError::usage(wrong));
+                }
                 Some(b'e') => Some(eval::eval(text).map_err(|e| wrong(e.to_string()))?),
                 _ => {
                     let path: Path = text.parse().map_err(|e| wrong(format!("'{text}': {e}")))?;
@@ -245,15 +248,15 @@ pub(super) fn link(last: &[String]) -> Result<NamedLink, CliError> {
 
 /// Reads a value from a file.
 fn read_value(file: &str, raw: bool) -> Result<Value, CliError> {
-    let mut bytes = Vec::new();
+    let failed = |error| unreadable(file, &error);
     let source: Box<dyn Read> = if file == "-" {
         Box::new(io::stdin().lock())
     } else {
-        Box::new(File::open(file).with_context(|| format!("cannot read {file}"))?)
+        Box::new(File::open(file).map_err(failed)?)
     };
+    let mut bytes = Vec::new();
     let limit = MAX_FILE.saturating_add(1);
-    let read = source.take(limit).read_to_end(&mut bytes);
-    read.with_context(|| format!("cannot read {file}"))?;
+    source.take(limit).read_to_end(&mut bytes).map_err(failed)?;
     if u64::try_from(bytes.len()).is_ok_and(|n| n > MAX_FILE) {
         return Err(anyhow::anyhow!("{file}: more than {MAX_FILE} bytes").into());
     }
@@ -271,7 +274,7 @@ fn read_value(file: &str, raw: bool) -> Result<Value, CliError> {
     {
         return Ok(value);
     }
-    Ok(yaml_in::parse(&text).with_context(|| file.to_owned())?)
+    yaml_in::parse(&text).map_err(|error| anyhow::anyhow!("{file}: {error}").into())
 }
 
 #[cfg(test)]

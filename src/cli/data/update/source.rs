@@ -3,8 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read};
 
-use anyhow::Context as _;
-
+use crate::cli::data::unreadable;
 use crate::cli::exit::CliError;
 use crate::msgpack::{EXT_PATH, Head, Reader, Walker};
 use crate::path::{Path, PathElem, PathRef};
@@ -48,7 +47,7 @@ impl Source {
         let (input, size): (Box<dyn Read>, _) = if name == "-" {
             (Box::new(io::stdin()), None)
         } else {
-            let file = File::open(name).with_context(|| format!("cannot read {name}"))?;
+            let file = File::open(name).map_err(|error| unreadable(name, &error))?;
             let size = file
                 .metadata()
                 .ok()
@@ -65,9 +64,7 @@ impl Source {
             number: 0,
         };
         let first = source.input.fill_buf();
-        let first = first
-            .with_context(|| format!("cannot read {name}"))?
-            .first();
+        let first = first.map_err(|error| unreadable(name, &error))?.first();
         let is_record = matches!(first, Some(0x80..=0x8f | 0xde | 0xdf));
         source.form = match (is_record, own) {
             (true, None) => Form::Records(Records::default()),
@@ -114,7 +111,7 @@ impl Source {
             let mut line = Vec::new();
             let limit = u64::try_from(MAX_RECORD).unwrap_or(u64::MAX);
             let read = (&mut self.input).take(limit).read_until(b'\n', &mut line);
-            let read = read.with_context(|| format!("cannot read {}", self.name))?;
+            let read = read.map_err(|error| unreadable(&self.name, &error))?;
             if read == 0 {
                 return Ok(None);
             }
@@ -185,7 +182,7 @@ impl Source {
         let mut text = String::new();
         let limit = u64::try_from(MAX_RECORD).unwrap_or(u64::MAX);
         let read = (&mut self.input).take(limit).read_to_string(&mut text);
-        let read = read.with_context(|| format!("cannot read {}", self.name))?;
+        let read = read.map_err(|error| unreadable(&self.name, &error))?;
         if read == MAX_RECORD {
             return Err(anyhow::anyhow!("{}: more than {MAX_RECORD} bytes", self.name).into());
         }
@@ -196,7 +193,7 @@ impl Source {
             .then(|| json::parse(&text));
         let tree = match json {
             Some(Ok(tree)) => tree,
-            _ => yaml_in::parse(&text).with_context(|| self.name.clone())?,
+            _ => yaml_in::parse(&text).map_err(|e| anyhow::anyhow!("{}: {e}", self.name))?,
         };
         let mut changes = Vec::new();
         self.flatten(&Path::default(), tree, own, &mut changes)?;
@@ -225,7 +222,7 @@ impl Source {
                 continue;
             }
             let elem = PathElem::decode(&name.to_bytes())
-                .with_context(|| format!("{}: {path}: a name", self.name))?;
+                .map_err(|e| anyhow::anyhow!("{}: a name below {path}: {e}", self.name))?;
             let mut path = path.clone();
             path.push(elem);
             self.flatten(&path, below, own, changes)?;
