@@ -1,15 +1,15 @@
 //! The command line: one file a command.
 //!
-//! [`args`] defines every option once; help, completion and manual pages are
+//! `args` defines every option once; help, completion and manual pages are
 //! made from it. A command is a clap `Args` type and a
 //! `run(&Context, args) -> Result<Exit, CliError>`, which the match in
-//! [`run_kv`] calls. The rules:
+//! `run_kv` calls. The rules:
 //!
-//! - [`out`] prints, nothing else does.
+//! - `out` prints, nothing else does.
 //! - A command pays for what it uses: the configuration is read, a runtime
 //!   built and a log set up only where the command needs it, and the options
 //!   of a command are built only when that command is typed.
-//! - Every error ends as one line on stderr and an exit status ([`exit`]).
+//! - Every error ends as one line on stderr and an exit status (`exit`).
 
 #![expect(
     dead_code,

@@ -15,6 +15,10 @@ pub mod node;
 
 pub mod wire;
 
+pub mod backend;
+pub mod client;
 pub mod config;
+
+pub mod server;
 
 pub mod cli;

@@ -85,15 +85,24 @@ pub(crate) fn eval_within(text: &str, longest: usize) -> Result<Literal, EvalErr
     if text.len() > longest {
         return Err(EvalError::TooLong(longest));
     }
-    let text = text.trim_matches([' ', '\t', '\n', '\r', '\x0c']);
+    const BLANKS: [char; 5] = [' ', '\t', '\n', '\r', '\x0c'];
+    let whole = text.trim_end_matches(BLANKS);
+    let text = whole.trim_start_matches(BLANKS);
     if text.is_empty() {
         return Err(EvalError::Empty);
     }
     if let Some(literal) = fast::literal(text) {
         return Ok(literal);
     }
-    scan::check(text)?;
-    walk::eval(text)
+    scan::check(text)
+        .and_then(|()| walk::eval(text))
+        .map_err(|error| match error {
+            EvalError::Syntax { at, what } => EvalError::Syntax {
+                at: at + (whole.len() - text.len()),
+                what,
+            },
+            other => other,
+        })
 }
 
 impl Literal {
@@ -404,6 +413,29 @@ mod tests {
     }
 
     #[test]
+    fn the_deepest_that_passes_fits_the_stack() {
+        // a thread of 1 MiB: half of what threads usually have, and this is
+        // the build that needs most
+        let deepest = || {
+            for (open, n, close) in [
+                ("[---", 64, "]"),
+                ("{1:---", 64, "}"),
+                ("1[1:---", 51, "]"),
+                ("(1 if 1 else ", 64, ")"),
+                ("(1 or not ", 64, ")"),
+                ("(1<-1 or [1][", 32, "])"),
+                ("not ", 256, ""),
+                ("1**", 128, ""),
+            ] {
+                let text = format!("{}1{}", open.repeat(n), close.repeat(n));
+                assert_ne!(eval(&text), Err(EvalError::TooDeep), "{text}");
+            }
+        };
+        let thread = std::thread::Builder::new().stack_size(1 << 20);
+        thread.spawn(deepest).unwrap().join().unwrap();
+    }
+
+    #[test]
     fn siblings_do_not_count_as_nesting() {
         let many = format!("[{}]", "-1 + 2, ".repeat(5000));
         let Ok(Literal::List(items)) = eval(&many) else {
@@ -439,6 +471,10 @@ mod tests {
         assert_refused(
             "1 +",
             "cannot read the expression at 3: expected an expression; use -v for text",
+        );
+        assert_refused(
+            "\n  1 +\n",
+            "cannot read the expression at 6: expected an expression; use -v for text",
         );
         assert_refused("1 + 'a'", "cannot compute an integer + a text");
         assert_refused("1 < 'a'", "cannot compare an integer and a text");

@@ -56,7 +56,7 @@ pub enum PathElem {
     /// Bytes
     Bytes(Box<[u8]>),
     /// A tuple
-    Tuple(Vec<PathElem>),
+    Tuple(Vec<Self>),
     /// A path within a path, which equals the tuple of its elements
     Path(Path),
     /// An extension that has no text form: its code and content

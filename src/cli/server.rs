@@ -3,11 +3,14 @@
 use anyhow::Context as _;
 use clap::Args;
 
-use crate::config::Config;
+use crate::config::{Backend, Listener, Server, Ssl};
+use crate::event::NodeName;
+use crate::path::PathElem;
+use crate::server;
 use crate::text;
 use crate::value::Value;
 
-use super::context::Context;
+use super::context::{Context, Verbosity};
 use super::exit::{CliError, Exit};
 
 /// Run a server
@@ -40,34 +43,65 @@ pub(super) struct ServerArgs {
     name: Option<String>,
 }
 
-/// What a server is started with.
-#[derive(Debug)]
-pub(crate) struct Options {
-    /// Its name
-    pub(crate) name: String,
-    /// The encoded value of the root of a new network
-    pub(crate) root_value: Option<Vec<u8>>,
-    /// Configuration
-    pub(crate) config: Config,
-}
-
 /// Checks the arguments and runs the server until it is told to stop.
 pub(super) fn run(ctx: &Context, args: &ServerArgs) -> Result<Exit, CliError> {
-    let options = Options {
-        name: node_name(args)?,
-        root_value: root_value(args)?.map(|value| value.to_bytes()),
-        config: ctx.config.clone(),
-    };
+    let name = node_name(args)?;
+    let root = root_value(args)?;
+    let options = options(&ctx.config.kv.server, &name, root.as_ref())?;
     if args.check {
         return Ok(Exit::Success);
     }
+    let Some(options) = options else {
+        return Err(anyhow::anyhow!("nothing to serve: start with -i VALUE").into());
+    };
     ctx.start_log()?;
-    serve(options)
+    if ctx.config.kv.server.backend != Backend::None {
+        ctx.out
+            .note("Warning: this build does not replicate: the server is alone.");
+    }
+    let quiet = ctx.verbosity == Verbosity::Quiet;
+    let out = ctx.out.clone();
+    server::run(options, move || {
+        if !quiet {
+            // who started the server may have gone away: it serves all the same
+            let _ = out.line("Running.").and_then(|()| out.flush());
+        }
+    })
+    .map_err(anyhow::Error::from)?;
+    Ok(Exit::Success)
 }
 
-/// The one place where the server is called.
-fn serve(_options: Options) -> Result<Exit, CliError> {
-    Err(anyhow::anyhow!("not in this build").into())
+/// What the server is to know; `None` without a value for its root.
+fn options(
+    config: &Server,
+    name: &str,
+    root: Option<&Value>,
+) -> Result<Option<server::Options>, CliError> {
+    let mut listen = Vec::new();
+    for Listener { host, port, ssl } in config.listeners() {
+        if ssl != Ssl::default() {
+            return Err(anyhow::anyhow!(
+                "server.bind: this build does not offer TLS: take 'ssl' out to serve in the clear"
+            )
+            .into());
+        }
+        listen.push(server::Listen { host, port });
+    }
+    let Some(root) = root else { return Ok(None) };
+    Ok(Some(server::Options {
+        name: NodeName::new(name),
+        root: root.to_bytes(),
+        listen,
+        root_topic: config.root.0.iter().map(PathElem::level).collect(),
+        buffer: config.buffer,
+        frame: config.frame.get(),
+        limits: server::Limits {
+            value: config.value.get(),
+            message: config.value.get(),
+            watch_buffer: config.watch.buffer.get(),
+            ..server::Limits::default()
+        },
+    }))
 }
 
 fn node_name(args: &ServerArgs) -> Result<String, CliError> {

@@ -1,7 +1,7 @@
 //! Python's `repr` of floats, texts and bytes.
 //!
 //! Paths print evaluated elements with it, and `text` whole values. Each type
-//! here wraps what it prints and is used through [`Display`](fmt::Display).
+//! here wraps what it prints and is used through [`Display`].
 
 use std::fmt::{self, Display, Write};
 

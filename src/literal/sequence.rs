@@ -176,7 +176,11 @@ pub(super) fn contains(
             budget.take_times(all.len(), part.len())?;
             Ok(part.is_empty() || all.windows(part.len()).any(|w| w == part))
         }
-        (Literal::Bytes(all), Literal::Int(n)) => Ok(n.to_u8().is_some_and(|n| all.contains(&n))),
+        (Literal::Bytes(all), Literal::Bool(b)) => Ok(all.contains(&u8::from(*b))),
+        (Literal::Bytes(all), Literal::Int(n)) => match n.to_u8() {
+            Some(n) => Ok(all.contains(&n)),
+            None => Err(EvalError::Operand(format!("{n} is no byte"))),
+        },
         (Literal::Tuple(items) | Literal::List(items), _) => {
             Ok(items.iter().any(|i| equal(i, needle)))
         }

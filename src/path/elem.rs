@@ -10,6 +10,20 @@ use super::{Path, PathElem};
 use crate::literal::Number;
 
 impl PathElem {
+    /// The element as a level of a topic: its text, without what marks its
+    /// type in a path.
+    #[must_use]
+    pub fn level(&self) -> String {
+        match self {
+            Self::Str(text) => text.to_string(),
+            other => {
+                let text = Path::from_iter([other.clone()]).to_string();
+                text.strip_prefix(':')
+                    .map_or_else(|| text.clone(), str::to_owned)
+            }
+        }
+    }
+
     /// The text, if this is one.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {

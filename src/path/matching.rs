@@ -1,6 +1,6 @@
 //! Patterns: `+` stands for exactly one element, `#` for one or more.
 //!
-//! `null` is matched by itself only. [`matches`] is the rule, over whatever
+//! `null` is matched by itself only. [`matches()`] is the rule, over whatever
 //! elements are; topics of messages follow MQTT instead, where `#` stands
 //! last and also for nothing at all.
 
@@ -131,7 +131,7 @@ pub fn matches<L: Level>(pattern: &[L], path: &[L]) -> bool {
     }
 }
 
-/// [`matches`], of encoded paths.
+/// [`matches()`], of encoded paths.
 ///
 /// # Errors
 /// Broken encodings.

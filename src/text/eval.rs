@@ -1,6 +1,6 @@
 //! `-e`: an expression becomes a [`Value`].
 //!
-//! The reader itself is [`literal`](crate::literal). Here stands what a value
+//! The reader itself is [`literal`]. Here stands what a value
 //! may be: integers from -2^63 to 1,024 bits. Tuples become lists, which is
 //! what they are on the wire.
 

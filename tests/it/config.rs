@@ -638,7 +638,7 @@ fn files_are_bounded() {
     let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n".to_owned();
     for n in 1..20 {
         let alias = format!("*a{}", n - 1);
-        let aliases = vec![alias.as_str(); 10].join(", ");
+        let aliases = [alias.as_str(); 10].join(", ");
         bomb.push_str(&format!("a{n}: &a{n} [{aliases}]\n"));
     }
     assert!(

@@ -143,8 +143,8 @@ fn operators_compute_like_python() {
             "(1, 0, [], True)",
         ),
         (
-            "'b' in 'abc', 98 in b'abc', b'bc' in b'abc', 1 not in [1.0]",
-            "(True, True, True, False)",
+            "'b' in 'abc', 98 in b'abc', True in b'\\x01', b'bc' in b'abc', 1 not in [1.0]",
+            "(True, True, True, True, False)",
         ),
         ("'a' in {'a': 1}, {'a': 1, 'b': 2}['b']", "(True, 2)"),
         ("{1: 'a', True: 'b', 2: 'c', 1.0: 'd'}", "{1: 'd', 2: 'c'}"),
@@ -198,6 +198,7 @@ fn operands_that_do_not_fit_are_refused() {
         "{} < {}",
         "1 in 1",
         "1 in 'a'",
+        "256 in b'a'",
         "1[0]",
         "None[0]",
         "(1,)['a']",

@@ -1,7 +1,17 @@
 //! Tests that need nothing but Rust.
 
+#[path = "../support/mod.rs"]
+mod support;
+
 mod cli_frame;
+mod client;
 mod config;
 mod eval;
+mod hostile;
+mod layers;
+mod lifecycle;
+mod merge;
 mod paths;
+mod replay;
 mod values;
+mod vectors;

@@ -1,3 +1,88 @@
-//! Tests beside Mosquitto and the original.
+//! Tests beside real programs: Mosquitto, the original and its client
+//! library.
+//!
+//! A test whose tool is missing is listed as ignored, with the reason in
+//! brackets. Under `tests/run`, which installs the tools, it fails.
 
-fn main() {}
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cli;
+mod client;
+mod data;
+mod replay;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use support::original::{Broker, mosquitto, python, python_with};
+
+/// What a test needs that may not be there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Needs {
+    /// Our own programs only
+    Nothing,
+    /// The original's Python environment
+    Python,
+    /// The same with the package that has the ISO tables
+    Tables,
+    /// The original's server, so also a broker
+    Original,
+}
+
+impl Needs {
+    fn met(self) -> Result<(), String> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Python => python().map(drop),
+            Self::Tables => python_with("pycountry").map(drop),
+            Self::Original => python().and_then(|_| mosquitto()).map(drop),
+        }
+    }
+}
+
+/// The tests, collected by the modules.
+struct Tests {
+    trials: Vec<Trial>,
+    /// Missing tools are failures.
+    required: bool,
+}
+
+impl Tests {
+    fn add(&mut self, name: &str, needs: Needs, test: impl FnOnce() + Send + 'static) {
+        let missing = needs.met().err();
+        let trial = match missing {
+            None => Trial::test(name, move || {
+                test();
+                Ok(())
+            }),
+            Some(why) if self.required => Trial::test(name, move || Err(Failed::from(why))),
+            Some(why) => Trial::test(name, || Ok(()))
+                .with_kind(why)
+                .with_ignored_flag(true),
+        };
+        self.trials.push(trial);
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    // Lives on the main thread: it must not end with the first test.
+    let broker = match (arguments.list, mosquitto()) {
+        (false, Ok(_)) => Some(Broker::start().unwrap_or_else(|e| panic!("{e}"))),
+        _ => None,
+    };
+    let broker_port = broker.as_ref().map_or(0, |b| b.port);
+    let mut tests = Tests {
+        trials: Vec::new(),
+        required: std::env::var_os("MOAT_TEST_REQUIRE").is_some_and(|v| v == "1"),
+    };
+    cli::add(&mut tests, broker_port);
+    client::add(&mut tests, broker_port);
+    data::add(&mut tests);
+    replay::add(&mut tests, broker_port);
+    let conclusion = libtest_mimic::run(&arguments, tests.trials);
+    drop(broker);
+    conclusion.exit_code()
+}
