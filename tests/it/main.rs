@@ -3,7 +3,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cli_frame;
 mod client;
+mod config;
 mod eval;
 mod hostile;
 mod json;
