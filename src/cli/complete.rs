@@ -5,26 +5,23 @@
 use std::time::Duration;
 
 use crate::client::{Client, Options};
-use crate::config::{self, Environment, Sources};
 use crate::event::Depths;
 use crate::path::{Path, PathElem};
 
-/// Time that a shell waits.
+use super::context::Context;
+
+/// Time that a person at a shell waits.
 const LIMIT: Duration = Duration::from_millis(800);
 /// Names that are offered at most.
 const MOST: usize = 1000;
 
-/// The paths that begin with `typed`. The server is that of the
-/// configuration and environment, whatever options the line has.
-pub(super) fn children(typed: &str) -> Vec<String> {
-    let environment = Environment::new(&|name| std::env::var_os(name));
-    let Ok(loaded) = config::load(&Sources::default(), &environment) else {
+/// The paths that begin with `typed`.
+pub(super) fn children(ctx: &Context, typed: &str) -> Vec<String> {
+    let Ok(server) = ctx.server() else {
         return Vec::new();
     };
-    let conn = loaded.config.kv.conn;
-    let options = Options::new(conn.host, conn.port).connect_timeout(LIMIT);
     super::block_on(async {
-        let found = tokio::time::timeout(LIMIT, ask(options, typed));
+        let found = tokio::time::timeout(LIMIT, ask(server, typed));
         Ok(found.await.ok().flatten().unwrap_or_default())
     })
     .unwrap_or_default()

@@ -3,8 +3,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cli_data;
+mod cli_frame;
 mod cli_transcripts;
 mod client;
+mod config;
 mod eval;
 mod hostile;
 mod json;

@@ -11,6 +11,7 @@ use crate::cli::connect;
 use crate::cli::context::{Context, Verbosity};
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::show::{decode, map, plain};
+use crate::cli::until_interrupt;
 use crate::client::{Entry, Resuming, UpToDate, WatchEvent};
 use crate::event::Depths;
 use crate::path::Path;
@@ -70,13 +71,7 @@ pub(super) async fn run(ctx: &Context, path: &Path, args: &MonitorArgs) -> Resul
         live: !args.state,
         skip_state: false,
     };
-    tokio::select! {
-        ended = monitor.run(watch) => ended,
-        interrupted = tokio::signal::ctrl_c() => {
-            interrupted?;
-            Ok(Exit::Interrupted)
-        }
-    }
+    until_interrupt(monitor.run(watch)).await
 }
 
 struct Monitor<'a> {

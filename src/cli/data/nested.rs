@@ -25,7 +25,7 @@ pub(in crate::cli) enum Nulls {
 #[derive(Debug, Default)]
 pub(in crate::cli) struct Nested {
     value: Option<Value>,
-    children: Vec<(PathElem, Nested)>,
+    children: Vec<(PathElem, Self)>,
     places: BTreeMap<PathElem, usize>,
 }
 

@@ -8,7 +8,6 @@
 mod source;
 
 use std::collections::VecDeque;
-use std::io::{self, IsTerminal as _};
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -76,7 +75,7 @@ pub(super) async fn run(ctx: &Context, path: &Path, args: &UpdateArgs) -> Result
 
 /// A bar if the size is known, on a terminal only.
 fn progress(ctx: &Context, source: &Source) -> ProgressBar {
-    if !io::stderr().is_terminal() || ctx.verbosity == Verbosity::Quiet {
+    if !ctx.out.notes_to_terminal() || ctx.verbosity == Verbosity::Quiet {
         return ProgressBar::hidden();
     }
     let target = ProgressDrawTarget::stderr_with_hz(10);

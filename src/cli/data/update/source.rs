@@ -128,12 +128,12 @@ impl Source {
                 let hint = "(a nested map needs -d KEY)";
                 self.wrong(format!("{e} {hint}"))
             })?;
-            return self.from_json(&record).map(Some);
+            return self.json_change(&record).map(Some);
         }
     }
 
     /// `{"path": "a.b", "value": …}`
-    fn from_json(&self, record: &Value) -> Result<Change, CliError> {
+    fn json_change(&self, record: &Value) -> Result<Change, CliError> {
         let path = match record.field("path") {
             Some(Value::Str(text)) => text.parse().map_err(|e| self.wrong(e))?,
             Some(Value::Path(path)) => path.clone(),
