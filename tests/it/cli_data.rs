@@ -328,6 +328,10 @@ fn a_monitor_outlives_the_server() {
 
 /// A server that is played by the test: notes what it is asked for and says
 /// that it is done.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the server has to answer while the command runs"
+)]
 fn requests_of(args: &[&str]) -> (Output, Vec<Value>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
