@@ -49,9 +49,15 @@ fn monitor(port: u16, args: &[&str]) -> Process {
 #[test]
 fn json_goes_out_and_comes_in() {
     let server = Server::start();
-    ok(&server, &["data", "a.b", "set", "-e", ":", "{'x': b'\\0', 1: 2}"]);
+    ok(
+        &server,
+        &["data", "a.b", "set", "-e", ":", "{'x': b'\\0', 1: 2}"],
+    );
     ok(&server, &["data", "a", "set", "-p", ":", "q.r"]);
-    assert_eq!(ok(&server, &["data", "a", "--json"]), "{\"$path\":\"q.r\"}\n");
+    assert_eq!(
+        ok(&server, &["data", "a", "--json"]),
+        "{\"$path\":\"q.r\"}\n"
+    );
     let value = r#"{"$map":[["x",{"$bin":"AA=="}],[1,2]]}"#;
     let lines = format!(
         "{{\"path\":\":\",\"value\":{{\"$path\":\"q.r\"}}}}\n{{\"path\":\"b\",\"value\":{value}}}\n"
@@ -75,10 +81,17 @@ fn an_export_is_read_back_in_each_form() {
     let server = Server::start();
     let odd = "{'a': [1, -2.5, None, True], 'b': b'\\xff', 'c': 2**70, 'ü': ''}";
     ok(&server, &["data", "from", "set", "-e", ":", odd]);
-    ok(&server, &["data", "from:1:'t',2.x", "set", "-v", ":", "two\nlines\n"]);
+    ok(
+        &server,
+        &["data", "from:1:'t',2.x", "set", "-v", ":", "two\nlines\n"],
+    );
     let exported = ok(&server, &["data", "from", "export"]);
 
-    fed(&server, &["data", "json", "update"], Some(exported.as_bytes()));
+    fed(
+        &server,
+        &["data", "json", "update"],
+        Some(exported.as_bytes()),
+    );
     assert_eq!(ok(&server, &["data", "json", "export"]), exported);
 
     let mut command = kv_command(server.port);
@@ -88,7 +101,11 @@ fn an_export_is_read_back_in_each_form() {
     assert_eq!(ok(&server, &["data", "raw", "export"]), exported);
 
     let yaml = ok(&server, &["data", "from", "get", "-rd", "_v"]);
-    fed(&server, &["data", "yaml", "update", "-d", "_v"], Some(yaml.as_bytes()));
+    fed(
+        &server,
+        &["data", "yaml", "update", "-d", "_v"],
+        Some(yaml.as_bytes()),
+    );
     assert_eq!(ok(&server, &["data", "yaml", "export"]), exported);
 }
 
@@ -107,7 +124,11 @@ fn updates_come_from_state_records() {
     let info = value(Value::Map(vec![("node".into(), "x".into())]));
     record(&[("info", &info)]);
     // a whole path, one that shares an element, a list, a deletion
-    record(&[("path", &path("a.b")), ("depth", b"\x00"), ("value", b"\x01")]);
+    record(&[
+        ("path", &path("a.b")),
+        ("depth", b"\x00"),
+        ("value", b"\x01"),
+    ]);
     record(&[("path", &path("c")), ("depth", b"\x01"), ("value", b"\x02")]);
     let list = value(Value::List(vec!["d".into()]));
     record(&[("path", &list), ("value", b"\x03"), ("tock", b"\x09")]);
@@ -140,10 +161,16 @@ fn what_an_update_cannot_read_is_told() {
     let server = Server::start();
     let update = ["data", "u", "update"];
     for (input, line) in [
-        (&b"{\"path\": \"a\", \"value\": 1}\n{\"path\": \"..\"}\n"[..], "-: line 2: "),
+        (
+            &b"{\"path\": \"a\", \"value\": 1}\n{\"path\": \"..\"}\n"[..],
+            "-: line 2: ",
+        ),
         (b"[1]\n", "-: line 1: no map with a path"),
         (b"\x81\xa4path\x07", "-: record 1: a path that is none"),
-        (b"\x82\xa4path\x91\xa1x\xa5depth\x02", "-: record 1: a depth that"),
+        (
+            b"\x82\xa4path\x91\xa1x\xa5depth\x02",
+            "-: record 1: a depth that",
+        ),
         (b"\x81\xc1", "-: record 1: invalid byte"),
     ] {
         let output = server.kv(&update, Some(input)).unwrap();
@@ -163,13 +190,29 @@ fn what_an_update_cannot_read_is_told() {
 #[test]
 fn a_value_comes_from_a_file() {
     let server = Server::start();
-    fed(&server, &["data", "a", "set", "--from", "-"], Some(b"x: !P b.c\n"));
+    fed(
+        &server,
+        &["data", "a", "set", "--from", "-"],
+        Some(b"x: !P b.c\n"),
+    );
     assert_eq!(ok(&server, &["data", "a"]), "x: !P b.c\n");
-    fed(&server, &["data", "a", "set", "--from", "-"], Some(b"{\"y\": {\"$bin\": \"AA==\"}}"));
+    fed(
+        &server,
+        &["data", "a", "set", "--from", "-"],
+        Some(b"{\"y\": {\"$bin\": \"AA==\"}}"),
+    );
     assert_eq!(ok(&server, &["data", "a"]), "'y': !bin \"\\0\"\n");
-    fed(&server, &["data", "a", "set", "--from", "-", "-R"], Some(b"as it\nis"));
+    fed(
+        &server,
+        &["data", "a", "set", "--from", "-", "-R"],
+        Some(b"as it\nis"),
+    );
     assert_eq!(ok(&server, &["data", "a", "get", "-R"]), "as it\nis");
-    fed(&server, &["data", "a", "set", "--from", "-", "-R"], Some(b"\xff\x00"));
+    fed(
+        &server,
+        &["data", "a", "set", "--from", "-", "-R"],
+        Some(b"\xff\x00"),
+    );
     assert_eq!(ok(&server, &["data", "a"]), "b'\\xff\\x00'\n");
     let missing = ["data", "a", "set", "--from", "/nonexistent"];
     let line = "cannot read /nonexistent: No such file or directory";
@@ -188,7 +231,9 @@ fn nothing_there_is_an_error_only_if_asked() {
         assert_eq!((output.code(), output.stdout.as_str()), (exit, ""));
         assert_eq!(output.stderr, "No data at nix\n");
     }
-    let quiet = server.kv(&["-q", "data", "nix", "get", "--strict"], None).unwrap();
+    let quiet = server
+        .kv(&["-q", "data", "nix", "get", "--strict"], None)
+        .unwrap();
     assert_eq!((quiet.code(), quiet.stderr.as_str()), (1, ""));
     ok(&server, &["data", ":", "get", "--strict"]);
 }
@@ -204,7 +249,10 @@ fn only_what_holds_data_is_listed() {
     let listed = ok(&server, &["data", ":", "list"]);
     assert_eq!(listed, "- !P a\n- !P :.moat\n");
     let listed = ok(&server, &["data", ":", "list", "-m", "2"]);
-    assert_eq!(listed, "- !P a\n- !P a.b\n- !P a.d\n- !P :.moat\n- !P :.moat.kv\n");
+    assert_eq!(
+        listed,
+        "- !P a\n- !P a.b\n- !P a.d\n- !P :.moat\n- !P :.moat.kv\n"
+    );
     ok(&server, &["data", ":.moat.kv.x", "delete"]);
     assert_eq!(ok(&server, &["data", ":", "list"]), "- !P a\n");
 }
@@ -342,7 +390,10 @@ fn a_command_asks_for_what_it_needs() {
     let (_, requests) = requests_of(&["data", "a", "set", "-e", ":", "-"]);
     assert_eq!(actions(&requests), ["delete_value"]);
     let (output, requests) = requests_of(&["data", "a"]);
-    assert_eq!((output.stdout.as_str(), actions(&requests)), ("5\n", vec!["get_value"]));
+    assert_eq!(
+        (output.stdout.as_str(), actions(&requests)),
+        ("5\n", vec!["get_value"])
+    );
 }
 
 #[test]
@@ -425,6 +476,9 @@ fn paths_are_completed_from_the_server() {
     let paths = |typed: &str| completed(&server, &["moat", "kv", "data", typed]);
     assert_eq!(paths("ho"), ["house", "horse"]);
     assert_eq!(paths("house.k"), ["house.kitchen"]);
-    assert_eq!(paths("house.kitchen."), ["house.kitchen.lamp", "house.kitchen.oven"]);
+    assert_eq!(
+        paths("house.kitchen."),
+        ["house.kitchen.lamp", "house.kitchen.oven"]
+    );
     assert!(paths("nix.").is_empty());
 }
