@@ -47,7 +47,7 @@ pub(crate) fn add(tests: &mut Tests) {
         Needs::Tables,
         || {
             let server = Server::start();
-            let lines = python(&["lines", "iso"]);
+            let lines = python(&["lines", ":"]);
             data(
                 &server,
                 &["iso", "update", "-i", "-"],
