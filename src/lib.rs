@@ -5,10 +5,19 @@
 //! repository is the map: which module owns what, and who may import whom.
 
 pub mod event;
+pub mod literal;
 pub mod msgpack;
 pub mod path;
+pub mod text;
 pub mod value;
 
 pub mod node;
 
 pub mod wire;
+
+pub mod backend;
+pub mod config;
+
+pub mod server;
+
+pub mod cli;

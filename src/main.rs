@@ -1,3 +1,7 @@
 //! The `moat` program: everything it does is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    moat::cli::main(std::env::args_os().collect())
+}

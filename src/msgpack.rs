@@ -9,6 +9,10 @@
 //! Source: the msgpack specification; which objects are refused where:
 //! `docs/formats.md`, "Checked values".
 
+mod small;
+
+pub use small::Small;
+
 use rmp::Marker;
 
 /// Deepest nesting that is read, as in the original.
@@ -302,39 +306,53 @@ fn skip_nested(mut reader: Reader<'_>, first: usize) -> Result<usize, Fault> {
     }
 }
 
-/// A stack of counts whose first levels need no allocation.
-struct Stack {
-    near: [usize; 16],
-    far: Vec<usize>,
+/// A stack whose first levels need no allocation.
+struct Stack<T> {
+    near: [T; 12],
+    far: Vec<T>,
     len: usize,
 }
 
-impl Stack {
+impl<T: Copy + Default> Stack<T> {
+    #[inline]
     fn new() -> Self {
         Self {
-            near: [0; 16],
+            near: [T::default(); 12],
             far: Vec::new(),
             len: 0,
         }
     }
 
-    fn len(&self) -> usize {
+    #[inline]
+    const fn len(&self) -> usize {
         self.len
     }
 
-    fn push(&mut self, n: usize) {
+    #[inline]
+    fn push(&mut self, level: T) {
         match self.near.get_mut(self.len) {
-            Some(slot) => *slot = n,
-            None => self.far.push(n),
+            Some(slot) => *slot = level,
+            None => self.far.push(level),
         }
         self.len += 1;
     }
 
-    fn pop(&mut self) -> Option<usize> {
+    #[inline]
+    fn pop(&mut self) -> Option<T> {
         self.len = self.len.checked_sub(1)?;
         match self.near.get(self.len) {
-            Some(n) => Some(*n),
+            Some(level) => Some(*level),
             None => self.far.pop(),
+        }
+    }
+
+    #[inline]
+    fn last_mut(&mut self) -> Option<&mut T> {
+        let at = self.len.checked_sub(1)?;
+        if at < self.near.len() {
+            self.near.get_mut(at)
+        } else {
+            self.far.last_mut()
         }
     }
 }
@@ -347,45 +365,49 @@ impl Stack {
 /// # Errors
 /// The first fault found.
 pub fn check(bytes: &[u8]) -> Result<(), Fault> {
-    let end = check_one(bytes, 0)?;
+    let end = check_first(bytes)?;
     match bytes.len() - end {
         0 => Ok(()),
         n => Err(Fault::Trailing(n)),
     }
 }
 
-/// A container being read by [`check_one`].
-#[derive(Clone, Copy)]
+/// A container being read by [`check_first`].
+#[derive(Clone, Copy, Default)]
 struct Level {
     /// Objects still to come.
-    open: usize,
+    open: u64,
     /// Whether this is a map, whose even objects are keys.
     map: bool,
     /// Whether it stands inside a map's key.
     key: bool,
-    /// Where its bytes end; for paths inside extensions.
+    /// Where its bytes end, for paths inside extensions.
     end: Option<usize>,
 }
 
-fn check_one(bytes: &[u8], outer: usize) -> Result<usize, Fault> {
+/// As [`check`], for the first object of `bytes`, whose length it returns.
+///
+/// # Errors
+/// The first fault found.
+pub fn check_first(bytes: &[u8]) -> Result<usize, Fault> {
     let mut reader = Reader::new(bytes);
-    let mut levels: Vec<Level> = Vec::new();
+    let mut levels = Stack::<Level>::new();
     loop {
         // is this object a key, or within one?
-        let key = match levels.last() {
-            Some(l) => l.key || (l.map && l.open % 2 == 0),
+        let key = match levels.last_mut() {
             None => false,
+            Some(level) => {
+                let key = level.key || (level.map && level.open % 2 == 0);
+                level.open = level.open.saturating_sub(1);
+                key
+            }
         };
-        if let Some(l) = levels.last_mut()
-            && l.end.is_none()
-        {
-            l.open -= 1;
-        }
         let start = reader.position();
         let pushed = match reader.head()? {
             Head::Str(n) => {
                 let text = reader.take(n)?;
-                if core::str::from_utf8(text).is_err() {
+                // short names dominate, and are nearly always ASCII
+                if !text.is_ascii() && core::str::from_utf8(text).is_err() {
                     return Err(Fault::Utf8(start));
                 }
                 None
@@ -395,61 +417,59 @@ fn check_one(bytes: &[u8], outer: usize) -> Result<usize, Fault> {
                 None
             }
             Head::Array(n) => Some(Level {
-                open: n,
+                open: n as u64,
                 map: false,
                 key,
                 end: None,
             }),
-            Head::Map(n) => {
-                if key {
-                    return Err(Fault::MapInKey(start));
-                }
-                Some(Level {
-                    open: n.saturating_mul(2),
-                    map: true,
-                    key,
-                    end: None,
-                })
-            }
+            Head::Map(_) if key => return Err(Fault::MapInKey(start)),
+            Head::Map(n) => Some(Level {
+                open: 2 * n as u64,
+                map: true,
+                key,
+                end: None,
+            }),
             Head::Ext(EXT_PATH | EXT_MARKED, n) => {
-                let inner = reader.position();
-                let end = inner.checked_add(n).filter(|e| *e <= bytes.len());
-                let end = end.ok_or(Fault::Incomplete)?;
+                let end = reader
+                    .position()
+                    .checked_add(n)
+                    .filter(|end| *end <= bytes.len());
                 Some(Level {
                     open: 0,
                     map: false,
                     key,
-                    end: Some(end),
+                    end: Some(end.ok_or(Fault::Incomplete)?),
                 })
             }
             Head::Ext(code, n) => {
-                let content = reader.take(n)?;
-                ext(code, content)?;
+                ext(code, reader.take(n)?)?;
                 None
             }
             _ => None,
         };
         if let Some(level) = pushed {
-            if levels.len() + outer >= MAX_DEPTH {
+            if levels.len() >= MAX_DEPTH {
                 return Err(Fault::Depth);
             }
             levels.push(level);
         }
         // close what is complete
-        while let Some(l) = levels.last() {
-            let done = match l.end {
-                Some(end) if reader.position() > end => return Err(Fault::Incomplete),
-                Some(end) => reader.position() == end,
-                None => l.open == 0,
+        loop {
+            let done = match levels.last_mut() {
+                None => return Ok(reader.position()),
+                Some(Level { end: Some(end), .. }) => {
+                    // nothing inside a path may reach beyond its end
+                    if reader.position() > *end {
+                        return Err(Fault::Incomplete);
+                    }
+                    reader.position() == *end
+                }
+                Some(level) => level.open == 0,
             };
             if !done {
                 break;
             }
             levels.pop();
-        }
-        // nothing inside a path may reach beyond its end
-        if levels.is_empty() {
-            return Ok(reader.position());
         }
     }
 }

@@ -1,1 +1,6 @@
-//! Messages and their bytes: typed on one side, encoded on the other.
+//! Messages and their bytes: typed on one side, encoded on the other. No
+//! socket is opened here; bytes come in pieces of any size and go out into
+//! buffers.
+
+pub mod client;
+pub mod frame;

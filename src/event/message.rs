@@ -67,6 +67,15 @@ pub enum Payload {
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Message<'a> {
+    /// The first message of a connection
+    Greeting {
+        /// The node that answers
+        node: &'a NodeName,
+        /// Its last tick, if it has one
+        tick: Option<Tick>,
+    },
+    /// What is wrong with bytes that are no request; belongs to no request
+    Complaint(&'a str),
     /// The request is done.
     Done,
     /// An answer that is a truth value

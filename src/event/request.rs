@@ -1,24 +1,25 @@
 //! What a client can ask for, after its form has been checked.
 
 use crate::event::{Event, NodeInfo, NodeName, Tick, TickSet};
+use crate::msgpack::Small;
 use crate::path::PathRef;
 
 /// The number a client gave its request, which all replies carry: any
 /// object, encoded in its shortest form.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Handle(Box<[u8]>);
+pub struct Handle(Small);
 
 impl Handle {
     /// From the encoded object.
     #[must_use]
     pub fn new(encoded: &[u8]) -> Self {
-        Self(encoded.into())
+        Self(Small::new(encoded))
     }
 
     /// The encoded object.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.0
+        self.0.bytes()
     }
 }
 
@@ -234,4 +235,16 @@ pub enum Request<'a> {
     },
     /// End a running request
     Stop(Handle),
+}
+
+impl Request<'_> {
+    /// Whether it is answered by a stream, which has a frame even if it
+    /// fails at once.
+    #[must_use]
+    pub const fn is_stream(&self) -> bool {
+        matches!(
+            self,
+            Self::GetTree { .. } | Self::Watch { .. } | Self::MsgMonitor { .. }
+        )
+    }
 }

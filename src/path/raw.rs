@@ -125,12 +125,11 @@ impl From<PathRef<'_>> for RawPath {
 pub enum Elem<'a> {
     /// `null`
     Nil,
-    /// A number that is an integer, whatever its type
+    /// An integer below 2^120 of either sign, whatever its type
     Int(i128),
-    /// An integer outside 128 bits: sign, and the magnitude as a big-endian
-    /// integer `(bytes, zero bits after it)`
+    /// Any other float
     Float(f64),
-    /// A big integer: big-endian, without leading zeros
+    /// An integer from 2^120 on: big-endian, without leading zeros
     Big(&'a [u8]),
     /// Text
     Str(&'a [u8]),
@@ -173,11 +172,11 @@ impl<'a> Elem<'a> {
     }
 
     fn float(x: f64) -> Result<Self, ElemError> {
-        // 2^126 and less is exact in i128
-        const EXACT: f64 = 8.507_059_173_023_462e37;
+        // 2^120: what is less is `Int` as a big integer, too
+        const BIG: f64 = 1_329_227_995_784_915_872_903_807_060_280_344_576.0;
         if x.is_nan() {
             Err(ElemError::Nan)
-        } else if x.fract() == 0.0 && x.abs() <= EXACT {
+        } else if x.fract() == 0.0 && x.abs() < BIG {
             #[allow(clippy::cast_possible_truncation)] // within the range, and integral
             Ok(Self::Int(x as i128))
         } else {
@@ -421,11 +420,16 @@ mod tests {
             b"\xc7\x09\x02\x01\x00\x00\x00\x00\x00\x00\x00\x00",
             b"\xcb\x43\xf0\x00\x00\x00\x00\x00\x00",
         );
-        let mut big = b"\xc7\x1a\x02\x01".to_vec();
-        big.extend_from_slice(&[0; 25]);
-        let mut float = vec![0xcb];
-        float.extend_from_slice(&2f64.powi(200).to_be_bytes());
-        assert_same(&big, &float);
+        // and around the border between both kinds of integers
+        for bits in [119i32, 120, 125, 126, 127, 200] {
+            let digits = (num_bigint::BigUint::from(1u8) << bits).to_bytes_be();
+            let mut big = Vec::new();
+            write::ext(&mut big, EXT_BIG, digits.len());
+            big.extend_from_slice(&digits);
+            let mut float = Vec::new();
+            write::float(&mut float, 2f64.powi(bits));
+            assert_same(&big, &float);
+        }
     }
 
     #[test]

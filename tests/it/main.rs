@@ -3,8 +3,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod eval;
 mod hostile;
 mod layers;
 mod lifecycle;
+mod paths;
 mod replay;
+mod values;
 mod vectors;

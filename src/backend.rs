@@ -1,0 +1,66 @@
+//! The way to the other nodes and their message broker: one trait, and what
+//! implements it.
+//!
+//! A backend carries what the machine wants carried and brings what the
+//! others say. It knows no rule of the store.
+
+mod none;
+
+use std::task::{Context, Poll};
+
+use crate::event::{Event, NodeInfo, Tock};
+
+pub use none::NoBackend;
+
+/// What is to be carried to the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Effect {
+    /// A change of this node
+    Publish(Event),
+    /// Something about ticks
+    Inform(NodeInfo),
+    /// A client's message
+    Send {
+        /// Where
+        topic: Vec<String>,
+        /// What
+        payload: Vec<u8>,
+    },
+    /// Messages on these topics are wanted.
+    Subscribe(Vec<String>),
+    /// They are not wanted any more.
+    Unsubscribe(Vec<String>),
+}
+
+/// What came from the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Input {
+    /// A change
+    Event(Event),
+    /// Something about ticks, and its sender's tock
+    Info(NodeInfo, Tock),
+    /// A message that clients may be waiting for
+    Message {
+        /// Where
+        topic: Vec<String>,
+        /// What
+        payload: Vec<u8>,
+    },
+}
+
+/// A way to the other nodes.
+pub trait Backend {
+    /// Whether there may be other nodes: if not, changes are not made into
+    /// effects at all.
+    fn has_peers(&self) -> bool;
+
+    /// Takes something to carry. Never waits and never fails: what cannot be
+    /// carried now is kept, within the backend's own bounds, or recovered by
+    /// the nodes' protocol.
+    fn take(&mut self, effect: Effect);
+
+    /// The next thing that came. Wakes the task when there is more.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Input>;
+}

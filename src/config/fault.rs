@@ -1,0 +1,85 @@
+//! What is wrong with a configuration: where, in which key, why.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use super::item::Origin;
+
+/// Why a configuration can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A file can't be read.
+    #[error("can't read configuration file {}: {source}", path.display())]
+    File {
+        /// The file
+        path: PathBuf,
+        /// Why
+        source: io::Error,
+    },
+    /// A file or option says something that can't be.
+    #[error(transparent)]
+    Content(#[from] Fault),
+}
+
+/// What is wrong, with place and key as far as they are known.
+#[derive(Debug)]
+pub struct Fault {
+    origin: Option<Origin>,
+    /// The keys that lead to it, outermost first.
+    keys: Vec<String>,
+    what: String,
+}
+
+impl Fault {
+    pub(super) fn new(what: impl Into<String>) -> Self {
+        Self {
+            origin: None,
+            keys: Vec::new(),
+            what: what.into(),
+        }
+    }
+
+    /// Adds the place, unless a more exact one is known.
+    pub(super) fn at(mut self, origin: &Origin) -> Self {
+        self.origin.get_or_insert_with(|| origin.clone());
+        self
+    }
+
+    /// Adds the key that leads to it.
+    pub(super) fn below(mut self, key: &str) -> Self {
+        self.keys.insert(0, key.to_owned());
+        self
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(origin) = &self.origin {
+            write!(f, "{origin}: ")?;
+        }
+        if !self.keys.is_empty() {
+            write!(f, "{}: ", self.keys.join("."))?;
+        }
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+impl serde::de::Error for Fault {
+    fn custom<T: fmt::Display>(text: T) -> Self {
+        Self::new(text.to_string())
+    }
+}
+
+/// `; did you mean X?` with the known word that is nearest, if one is near.
+pub(super) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    known
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
+        .filter(|(nearness, _)| *nearness > 0.75)
+        .max_by(|(a, _), (b, _)| a.total_cmp(b))
+        .map(|(_, candidate)| format!("; did you mean {candidate}?"))
+        .unwrap_or_default()
+}

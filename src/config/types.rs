@@ -1,0 +1,456 @@
+//! The types of single items: each checks what it is given.
+//!
+//! What may hold a secret ([`Auth`], [`BrokerUri`]) shows none in `Debug`.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::de::{Deserializer, Error as _, MapAccess, Unexpected, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::path::Path;
+
+/// A path, in files written as `!P text` or as text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ConfigPath(pub Path);
+
+impl ConfigPath {
+    pub(super) fn known(text: &str) -> Self {
+        Self(text.parse().expect("invariant: a default is a path"))
+    }
+}
+
+impl<'de> Deserialize<'de> for ConfigPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(D::Error::custom)
+    }
+}
+
+/// As in the JSON form of values: `{"$path": "a.b"}`.
+impl Serialize for ConfigPath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([("$path", self.0.to_string())])
+    }
+}
+
+/// A time span, in files a number of seconds that isn't negative.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seconds(Duration);
+
+/// A hundred years: nothing we wait for takes longer, and sums can't overflow.
+const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);
+
+impl Seconds {
+    pub(super) const fn whole(seconds: u64) -> Self {
+        Self(Duration::from_secs(seconds))
+    }
+
+    pub(super) const fn millis(millis: u64) -> Self {
+        Self(Duration::from_millis(millis))
+    }
+
+    /// As a time span.
+    #[must_use]
+    pub const fn get(self) -> Duration {
+        self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for Seconds {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seconds = f64::deserialize(deserializer)?;
+        Duration::try_from_secs_f64(seconds)
+            .ok()
+            .filter(|span| *span <= LONGEST)
+            .map(Self)
+            .ok_or_else(|| {
+                D::Error::invalid_value(
+                    Unexpected::Float(seconds),
+                    &"a number of seconds, not negative",
+                )
+            })
+    }
+}
+
+impl Serialize for Seconds {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.subsec_nanos() == 0 {
+            serializer.serialize_u64(self.0.as_secs())
+        } else {
+            serializer.serialize_f64(self.0.as_secs_f64())
+        }
+    }
+}
+
+/// A number of bytes, in files a number or as in `16 MiB`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size(usize);
+
+impl Size {
+    pub(super) const fn mib(n: usize) -> Self {
+        Self(n << 20)
+    }
+
+    /// In bytes.
+    #[must_use]
+    pub const fn get(self) -> usize {
+        self.0
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let unit = match text.get(digits.len()..)?.trim() {
+            "" | "B" => 1,
+            "KiB" | "K" => 1_usize << 10,
+            "MiB" | "M" => 1 << 20,
+            "GiB" | "G" => 1 << 30,
+            _ => return None,
+        };
+        digits.parse::<usize>().ok()?.checked_mul(unit).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Size {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = Size;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of bytes, such as 1000000 or 16 MiB")
+            }
+
+            fn visit_i64<E: serde::de::Error>(self, n: i64) -> Result<Size, E> {
+                usize::try_from(n)
+                    .map(Size)
+                    .map_err(|_| E::invalid_value(Unexpected::Signed(n), &self))
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Size, E> {
+                Size::parse(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+            }
+        }
+        deserializer.deserialize_any(Bytes)
+    }
+}
+
+impl Serialize for Size {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize(serializer)
+    }
+}
+
+/// TLS: `false`, `true` (what the system trusts) or `{cert: …, key: …}`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Ssl {
+    /// No TLS
+    #[default]
+    Off,
+    /// TLS
+    On {
+        /// File with our certificate chain
+        cert: Option<PathBuf>,
+        /// File with its private key
+        key: Option<PathBuf>,
+    },
+}
+
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct SslFiles {
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
+impl<'de> Deserialize<'de> for Ssl {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct BoolOrFiles;
+        impl<'de> Visitor<'de> for BoolOrFiles {
+            type Value = Ssl;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false, or a map of cert and key")
+            }
+
+            fn visit_bool<E>(self, on: bool) -> Result<Ssl, E> {
+                let (cert, key) = (None, None);
+                Ok(if on { Ssl::On { cert, key } } else { Ssl::Off })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Ssl, A::Error> {
+                let map = serde::de::value::MapAccessDeserializer::new(map);
+                let SslFiles { cert, key } = SslFiles::deserialize(map)?;
+                Ok(Ssl::On { cert, key })
+            }
+        }
+        deserializer.deserialize_any(BoolOrFiles)
+    }
+}
+
+impl Serialize for Ssl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.clone() {
+            Self::Off => serializer.serialize_bool(false),
+            Self::On {
+                cert: None,
+                key: None,
+            } => serializer.serialize_bool(true),
+            Self::On { cert, key } => SslFiles { cert, key }.serialize(serializer),
+        }
+    }
+}
+
+/// How to log in: a text as after `-a`, or a map of `type` and parameters.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Auth {
+    /// `METHOD name=value…`, or `=FILE`
+    Spec(String),
+    /// `type` and the method's parameters
+    Map(Vec<(String, String)>),
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Auth(…)")
+    }
+}
+
+impl<'de> Deserialize<'de> for Auth {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct SpecOrMap;
+        impl<'de> Visitor<'de> for SpecOrMap {
+            type Value = Auth;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"METHOD name=value…\" or a map of type and parameters")
+            }
+
+            fn visit_str<E>(self, spec: &str) -> Result<Auth, E> {
+                Ok(Auth::Spec(spec.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Auth, A::Error> {
+                let mut parameters = Vec::new();
+                while let Some(parameter) = map.next_entry()? {
+                    parameters.push(parameter);
+                }
+                Ok(Auth::Map(parameters))
+            }
+        }
+        deserializer.deserialize_any(SpecOrMap)
+    }
+}
+
+impl Serialize for Auth {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Spec(spec) => serializer.serialize_str(spec),
+            Self::Map(parameters) => {
+                serializer.collect_map(parameters.iter().map(|(key, value)| (key, value)))
+            }
+        }
+    }
+}
+
+/// Where an MQTT broker is: `SCHEME://[USER[:PASSWORD]@]HOST[:PORT][/PATH]`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct BrokerUri {
+    text: String,
+    scheme: Scheme,
+    /// Byte range of the host within the text
+    host: std::ops::Range<usize>,
+    port: u16,
+}
+
+/// How a broker is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// `mqtt://`, `tcp://`
+    Tcp,
+    /// `mqtts://`, `ssl://`
+    Tls,
+    /// `ws://`
+    WebSocket,
+    /// `wss://`
+    WebSocketTls,
+}
+
+impl BrokerUri {
+    pub(super) fn local() -> Self {
+        Self::parse("mqtt://localhost:1883").expect("invariant: the default is a URI")
+    }
+
+    /// Reads a URI.
+    ///
+    /// # Errors
+    /// What is wrong with it, without repeating it: it may hold a password.
+    pub fn parse(text: &str) -> Result<Self, UriError> {
+        let (scheme, rest) = text.split_once("://").ok_or(UriError::Scheme)?;
+        let (scheme, default_port) = match scheme.to_ascii_lowercase().as_str() {
+            "mqtt" | "tcp" => (Scheme::Tcp, 1883),
+            "mqtts" | "ssl" => (Scheme::Tls, 8883),
+            "ws" => (Scheme::WebSocket, 80),
+            "wss" => (Scheme::WebSocketTls, 443),
+            _ => return Err(UriError::Scheme),
+        };
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let is_web = matches!(scheme, Scheme::WebSocket | Scheme::WebSocketTls);
+        if !is_web && !path.is_empty() {
+            return Err(UriError::Path);
+        }
+        let place = authority
+            .rsplit_once('@')
+            .map_or(authority, |(_, place)| place);
+        let (host, port) = match place.strip_prefix('[') {
+            Some(v6) => {
+                let (host, port) = v6.split_once(']').ok_or(UriError::Host)?;
+                (
+                    host,
+                    port.strip_prefix(':').or(port.is_empty().then_some("")),
+                )
+            }
+            None => match place.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (place, Some("")),
+            },
+        };
+        let port = match port.ok_or(UriError::Port)? {
+            "" => default_port,
+            port => port.parse().map_err(|_| UriError::Port)?,
+        };
+        if host.is_empty() || port == 0 || text.chars().any(|c| c.is_whitespace() || c.is_control())
+        {
+            return Err(UriError::Host);
+        }
+        // `host` is a part of `text`: its place is found from what precedes it.
+        let before = text.len() - rest.len() + authority.len() - place.len();
+        let start = before + usize::from(place.starts_with('['));
+        Ok(Self {
+            text: text.to_owned(),
+            scheme,
+            host: start..start + host.len(),
+            port,
+        })
+    }
+
+    /// The whole text, with the password if it holds one.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// How the broker is spoken to.
+    #[must_use]
+    pub const fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
+    /// Host name or address, without brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.text.get(self.host.clone()).unwrap_or_default()
+    }
+
+    /// TCP port.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+/// Why a text isn't the URI of a broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UriError {
+    /// None of the known schemes
+    #[error("a broker is mqtt://HOST:PORT (or mqtts, ws, wss)")]
+    Scheme,
+    /// No host
+    #[error("the broker's URI names no host")]
+    Host,
+    /// No TCP port
+    #[error("the broker's URI has no valid port")]
+    Port,
+    /// A path where none may be
+    #[error("the broker's URI has a path")]
+    Path,
+}
+
+impl fmt::Debug for BrokerUri {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}://{}:{}", self.scheme, self.host(), self.port)
+    }
+}
+
+impl<'de> Deserialize<'de> for BrokerUri {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(D::Error::custom)
+    }
+}
+
+impl Serialize for BrokerUri {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+/// A level of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Nothing
+    Off,
+    /// `ERROR`, `CRITICAL`
+    Error,
+    /// `WARNING`
+    Warning,
+    /// `INFO`
+    Info,
+    /// `DEBUG`
+    Debug,
+    /// Everything
+    Trace,
+}
+
+impl Level {
+    /// Reads a level by its name or the original's number; case is ignored.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Ok(number) = text.parse::<u8>() {
+            return Some(match number {
+                0..=9 => Self::Trace,
+                10..=19 => Self::Debug,
+                20..=29 => Self::Info,
+                30..=39 => Self::Warning,
+                40.. => Self::Error,
+            });
+        }
+        Some(match text.to_ascii_uppercase().as_str() {
+            "OFF" | "NONE" => Self::Off,
+            "ERROR" | "CRITICAL" | "FATAL" => Self::Error,
+            "WARNING" | "WARN" => Self::Warning,
+            "INFO" => Self::Info,
+            "DEBUG" => Self::Debug,
+            "TRACE" | "NOTSET" => Self::Trace,
+            _ => return None,
+        })
+    }
+
+    /// The names of the levels.
+    pub const NAMES: &'static str = "ERROR, WARNING, INFO, DEBUG, TRACE, OFF";
+}
+
+impl<'de> Deserialize<'de> for Level {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text)
+            .ok_or_else(|| D::Error::custom(format!("{text} is not one of {}", Self::NAMES)))
+    }
+}
+
+impl Serialize for Level {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&format!("{self:?}").to_uppercase())
+    }
+}

@@ -1,0 +1,104 @@
+//! One encoded object, kept small.
+
+/// An owned encoded object. Up to fourteen bytes, which nearly all path
+/// elements and request numbers have, need no memory of their own.
+#[derive(Clone)]
+pub struct Small(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Near {
+        len: u8,
+        bytes: [u8; NEAR],
+    },
+    // one pointer wide, so that the whole stays at sixteen bytes
+    #[allow(clippy::box_collection)]
+    Far(Box<Box<[u8]>>),
+}
+
+const NEAR: usize = 14;
+
+impl Small {
+    /// A copy of an encoded object.
+    #[inline]
+    #[must_use]
+    pub fn new(encoded: &[u8]) -> Self {
+        let mut bytes = [0; NEAR];
+        match (bytes.get_mut(..encoded.len()), u8::try_from(encoded.len())) {
+            (Some(near), Ok(len)) => {
+                near.copy_from_slice(encoded);
+                Self(Repr::Near { len, bytes })
+            }
+            _ => Self(Repr::Far(Box::new(encoded.into()))),
+        }
+    }
+
+    /// The encoded object.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Near { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or(&[]),
+            Repr::Far(bytes) => bytes,
+        }
+    }
+
+    /// Bytes of memory beside the sixteen of the object itself.
+    #[must_use]
+    pub fn far(&self) -> usize {
+        match &self.0 {
+            Repr::Near { .. } => 0,
+            Repr::Far(bytes) => bytes.len() + 16,
+        }
+    }
+}
+
+impl PartialEq for Small {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes() == other.bytes()
+    }
+}
+
+impl Eq for Small {}
+
+impl PartialOrd for Small {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Small {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.bytes().cmp(other.bytes())
+    }
+}
+
+impl std::hash::Hash for Small {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.bytes().hash(state);
+    }
+}
+
+impl std::fmt::Debug for Small {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:02x?}", self.bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_sixteen_bytes() {
+        assert_eq!(size_of::<Small>(), 16);
+    }
+
+    #[test]
+    fn keeps_short_and_long_objects() {
+        for n in 0..40 {
+            let bytes: Vec<u8> = (0..n).collect();
+            assert_eq!(Small::new(&bytes).bytes(), bytes);
+        }
+    }
+}

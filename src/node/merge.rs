@@ -1,0 +1,676 @@
+//! What a store holds, and the rule by which events change it.
+//!
+//! [`Replica`] is tree, ticks and tock together. [`Replica::write`] makes an
+//! event of this node; [`Replica::apply`] takes in any node's event. Which of
+//! two concurrent events wins depends on nothing but the two: the greater
+//! `(tock, node name, tick)` of their newest links. So all nodes that have
+//! seen the same events hold the same values, in whatever order they came.
+//!
+//! Differs from the original, which lets the later arrival win a tie and a
+//! write win over any concurrent deletion (`docs/replication.md`).
+
+use std::collections::VecDeque;
+
+use crate::event::{
+    ChainEnd, Event, Link, MAX_COUNTER, NamedLink, NodeInfo, NodeIx, NodeName, StateWanted, Tick,
+    TickSet, Tock,
+};
+use crate::node::ticks::{Known, Nodes};
+use crate::node::tree::{Ix, Tree};
+use crate::path::{ElemError, PathRef, RawPath};
+
+/// Changes that a watch may have missed and still resume.
+const REMEMBERED: usize = 65_536;
+
+/// The counters of this node are used up: no write is possible any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exhausted;
+
+/// What became of an event from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// The entry's state is the event's now.
+    Changed(Ix),
+    /// The entry had this event, or something newer.
+    Ignored,
+    /// The entry has a concurrent change that wins.
+    Lost(Ix),
+}
+
+/// Tree, ticks and tock of one node.
+#[derive(Debug)]
+pub struct Replica {
+    tree: Tree,
+    nodes: Nodes,
+    me: NodeIx,
+    internal: Ix,
+    tock: Tock,
+    /// The value before the last change
+    old: Vec<u8>,
+    changes: Changes,
+}
+
+/// The changes applied since this run began, by number.
+#[derive(Debug)]
+struct Changes {
+    /// Tells this run from others.
+    run: u64,
+    /// Number of the last change.
+    last: u64,
+    /// The entries of the last changes, newest last.
+    recent: VecDeque<Ix>,
+}
+
+impl Replica {
+    /// An empty store of node `name`. `hash_key` and `run` are random
+    /// numbers: against chosen names, and to tell this run from others.
+    #[must_use]
+    pub fn new(name: &NodeName, hash_key: u64, run: u64) -> Self {
+        let mut tree = Tree::new(hash_key);
+        let mut nodes = Nodes::new(hash_key);
+        let me = nodes.ensure(name.as_str());
+        let internal = tree
+            .ensure_child(Ix::ROOT, b"\xc0")
+            .expect("invariant: null is an element");
+        let changes = Changes {
+            run,
+            last: 0,
+            recent: VecDeque::new(),
+        };
+        Self {
+            tree,
+            nodes,
+            me,
+            internal,
+            tock: Tock(0),
+            old: Vec::new(),
+            changes,
+        }
+    }
+
+    /// The entries.
+    #[inline]
+    #[must_use]
+    pub const fn tree(&self) -> &Tree {
+        &self.tree
+    }
+
+    /// The nodes and their ticks.
+    #[must_use]
+    pub const fn nodes(&self) -> &Nodes {
+        &self.nodes
+    }
+
+    /// This node.
+    #[must_use]
+    pub const fn me(&self) -> NodeIx {
+        self.me
+    }
+
+    /// This node's name.
+    #[must_use]
+    pub fn name(&self) -> &NodeName {
+        self.nodes.name(self.me)
+    }
+
+    /// This node's last tick; `None` before its first event.
+    #[must_use]
+    pub fn tick(&self) -> Option<Tick> {
+        self.nodes.get(self.me).and_then(Known::tick)
+    }
+
+    /// The entry below which internal data are.
+    #[must_use]
+    pub const fn internal(&self) -> Ix {
+        self.internal
+    }
+
+    /// The present tock.
+    #[must_use]
+    pub const fn tock(&self) -> Tock {
+        self.tock
+    }
+
+    /// A fresh tock: greater than all before.
+    #[inline]
+    pub const fn next_tock(&mut self) -> Tock {
+        self.tock.0 = self.tock.0.saturating_add(1);
+        self.tock
+    }
+
+    /// A tock that somebody else used.
+    pub fn saw_tock(&mut self, tock: Tock) {
+        self.tock = self.tock.max(tock);
+    }
+
+    /// The value that the last change replaced.
+    #[must_use]
+    pub fn old_value(&self) -> &[u8] {
+        &self.old
+    }
+
+    /// This run, and the number of the last change.
+    #[must_use]
+    pub const fn at(&self) -> (u64, u64) {
+        (self.changes.run, self.changes.last)
+    }
+
+    /// The entries changed after change `number` of run `run`, each once, in
+    /// the order of their last change; `None` if that is not known any more.
+    #[must_use]
+    pub fn changed_since(&self, run: u64, number: u64) -> Option<Vec<Ix>> {
+        let missed = self
+            .changes
+            .last
+            .checked_sub(number)
+            .filter(|_| run == self.changes.run)?;
+        let missed = usize::try_from(missed).ok()?;
+        let start = self.changes.recent.len().checked_sub(missed)?;
+        let mut seen = std::collections::BTreeSet::new();
+        let mut list: Vec<Ix> = self
+            .changes
+            .recent
+            .range(start..)
+            .rev()
+            .filter(|ix| seen.insert(**ix))
+            .copied()
+            .collect();
+        list.reverse();
+        Some(list)
+    }
+
+    /// Makes the entries of a path, valueless, unless they exist. No event.
+    ///
+    /// # Errors
+    /// If an element cannot name an entry.
+    pub fn ensure(&mut self, from: Ix, path: PathRef<'_>) -> Result<Ix, ElemError> {
+        self.tree.ensure(from, path)
+    }
+
+    /// An event of this node: sets or deletes a value. It is built on the
+    /// present state; on a deleted or new entry it starts a new chain, which
+    /// keeps the original's nodes from taking it for part of the deletion.
+    ///
+    /// # Errors
+    /// If the counters are used up; nothing has changed then.
+    pub fn write(&mut self, ix: Ix, value: Option<&[u8]>) -> Result<(), Exhausted> {
+        let tick = Tick(self.tick().unwrap_or_default().0 + 1);
+        if tick.0 > MAX_COUNTER || self.tock.0 > MAX_COUNTER {
+            return Err(Exhausted);
+        }
+        let link = Link::new(self.me, tick);
+        // one for the tick, one for the event
+        self.next_tock();
+        let tock = self.next_tock();
+
+        let entry = self.tree.get_mut(ix);
+        let had_value = entry.value().is_some();
+        entry.replace_value(value, &mut self.old);
+        entry.set_tock(tock);
+        let (chain, end) = entry.chain();
+        match chain {
+            [] => entry.set_head(link),
+            [old] if old.node() == self.me && end == ChainEnd::Start => {
+                let old = old.tick();
+                entry.set_head(link);
+                if let Some(known) = self.nodes.get_mut(self.me) {
+                    known.release(old, ix);
+                }
+            }
+            _ => self.write_long(ix, link, had_value),
+        }
+        if let Some(known) = self.nodes.get_mut(self.me) {
+            known.hold(tick, ix);
+        }
+        self.next_tock();
+        self.count(ix);
+        Ok(())
+    }
+
+    fn write_long(&mut self, ix: Ix, link: Link, had_value: bool) {
+        let (chain, end) = self.tree.get(ix).chain();
+        let (mut new, mut gone) = (vec![link], Vec::new());
+        for old in chain {
+            if !had_value || old.node() == link.node() {
+                gone.push(*old);
+            } else {
+                new.push(*old);
+            }
+        }
+        let end = if had_value { end } else { ChainEnd::Start };
+        self.tree.get_mut(ix).set_chain(&new, end);
+        self.release(ix, &gone);
+    }
+
+    fn release(&mut self, ix: Ix, links: &[Link]) {
+        for link in links {
+            if let Some(known) = self.nodes.get_mut(link.node()) {
+                known.release(link.tick(), ix);
+            }
+        }
+    }
+
+    fn supersede(&mut self, links: &[Link]) {
+        for link in links {
+            if let Some(known) = self.nodes.get_mut(link.node()) {
+                known.supersede(link.tick());
+            }
+        }
+    }
+
+    fn count(&mut self, ix: Ix) {
+        self.changes.last += 1;
+        if self.changes.recent.len() == REMEMBERED {
+            self.changes.recent.pop_front();
+        }
+        self.changes.recent.push_back(ix);
+    }
+
+    /// Takes in an event, whoever made it. Its path has been checked.
+    ///
+    /// # Errors
+    /// If an element of the path cannot name an entry.
+    pub fn apply(&mut self, event: &Event) -> Result<Applied, ElemError> {
+        self.saw_tock(event.tock);
+        let mut links = Vec::with_capacity(event.chain.len());
+        for NamedLink { node, tick } in &event.chain {
+            let node = self.nodes.ensure(node.as_str());
+            // a node occurs once in a chain; later ones are somebody's fault
+            if links.iter().all(|l: &Link| l.node() != node) {
+                links.push(Link::new(node, *tick));
+            }
+            if let Some(known) = self.nodes.get_mut(node) {
+                known.learn(*tick);
+            }
+        }
+        let ix = self.tree.ensure(Ix::ROOT, event.path.as_ref())?;
+        let Some(new) = links.first().copied() else {
+            return Ok(Applied::Ignored);
+        };
+        let entry = self.tree.get(ix);
+        let (chain, end) = entry.chain();
+        let chain = chain.to_vec();
+        let Some(old) = chain.first().copied() else {
+            self.take(ix, event, &links, &chain);
+            return Ok(Applied::Changed(ix));
+        };
+        if new == old {
+            if end == ChainEnd::Cut && links.len() > chain.len() && links.starts_with(&chain) {
+                self.tree.get_mut(ix).set_chain(&links, event.end);
+                self.hold(ix, &links);
+            }
+            return Ok(Applied::Ignored);
+        }
+        if newer(&chain, new) {
+            self.supersede(&absent(&links, &chain));
+            return Ok(Applied::Ignored);
+        }
+        if newer(&links, old) || self.rank(event.tock, new) > self.rank(entry.tock(), old) {
+            self.take(ix, event, &links, &chain);
+            return Ok(Applied::Changed(ix));
+        }
+        self.supersede(&absent(&links, &chain));
+        Ok(Applied::Lost(ix))
+    }
+
+    /// What decides between concurrent events.
+    fn rank(&self, tock: Tock, head: Link) -> (Tock, &str, Tick) {
+        (tock, self.nodes.name(head.node()).as_str(), head.tick())
+    }
+
+    fn take(&mut self, ix: Ix, event: &Event, links: &[Link], before: &[Link]) {
+        let gone = absent(before, links);
+        self.release(ix, &gone);
+        let entry = self.tree.get_mut(ix);
+        entry.replace_value(event.value.as_deref(), &mut self.old);
+        entry.set_tock(event.tock);
+        entry.set_chain(links, event.end);
+        self.hold(ix, links);
+        self.count(ix);
+    }
+
+    fn hold(&mut self, ix: Ix, links: &[Link]) {
+        for link in links {
+            if let Some(known) = self.nodes.get_mut(link.node()) {
+                known.hold(link.tick(), ix);
+            }
+        }
+    }
+
+    /// The event that the present state of an entry is.
+    #[must_use]
+    pub fn event(&self, ix: Ix) -> Event {
+        let entry = self.tree.get(ix);
+        let (chain, end) = entry.chain();
+        Event {
+            path: self.tree.path(Ix::ROOT, ix),
+            chain: self.named(chain),
+            end,
+            tock: entry.tock(),
+            value: entry.value().map(Into::into),
+        }
+    }
+
+    /// Links by name.
+    #[must_use]
+    pub fn named(&self, links: &[Link]) -> Vec<NamedLink> {
+        let name = |l: &Link| NamedLink {
+            node: self.nodes.name(l.node()).clone(),
+            tick: l.tick(),
+        };
+        links.iter().map(name).collect()
+    }
+
+    /// The full path of an entry.
+    #[must_use]
+    pub fn path(&self, ix: Ix) -> RawPath {
+        self.tree.path(Ix::ROOT, ix)
+    }
+
+    /// Takes in what another node said of its bookkeeping. Returns the
+    /// entries that lost their value by it.
+    ///
+    /// A tick in `deleted` counts only where it is an entry's last change:
+    /// the original also deletes entries that were written again since.
+    pub fn inform(&mut self, info: &NodeInfo) -> Vec<Ix> {
+        for (name, tick) in info.ticks.iter().flatten() {
+            let node = self.nodes.ensure(name.as_str());
+            if let (Some(tick), Some(known)) = (tick, self.nodes.get_mut(node)) {
+                known.learn(*tick);
+            }
+        }
+        for (name, ticks) in info.missing.iter().chain(&info.remote_missing).flatten() {
+            let node = self.nodes.ensure(name.as_str());
+            if let Some(known) = self.nodes.get_mut(node) {
+                known.report(ticks);
+            }
+        }
+        for (name, ticks) in info.known.iter().flatten() {
+            let node = self.nodes.ensure(name.as_str());
+            if let Some(known) = self.nodes.get_mut(node) {
+                known.supersede_all(ticks);
+            }
+        }
+        let mut emptied = Vec::new();
+        for (name, ticks) in info.deleted.iter().flatten() {
+            let node = self.nodes.ensure(name.as_str());
+            let Some(known) = self.nodes.get_mut(node) else {
+                continue;
+            };
+            let present = known.present();
+            known.supersede_all(ticks);
+            for (tick, ix) in present {
+                let last = self.tree.get(ix).head() == Some(Link::new(node, Tick(tick)));
+                if ticks.contains(tick) && last && self.tree.get(ix).value().is_some() {
+                    self.tree.get_mut(ix).replace_value(None, &mut self.old);
+                    self.count(ix);
+                    emptied.push(ix);
+                }
+            }
+        }
+        for name in info.node_drop.iter().flatten() {
+            if let Some(node) = self.nodes.find(name.as_str()) {
+                // somebody else's wish: refused while the node owns an entry
+                let _ = self.drop_node(node);
+            }
+        }
+        emptied
+    }
+
+    /// The bookkeeping, as far as it is wanted. Nodes without ticks of a kind
+    /// are left out.
+    #[must_use]
+    pub fn state(&self, wanted: StateWanted) -> NodeInfo {
+        let sets = |want: bool, of: &dyn Fn(&Known) -> TickSet| {
+            want.then(|| {
+                let sets = self
+                    .nodes
+                    .iter()
+                    .map(|(_, name, known)| (name.clone(), of(known)));
+                sets.filter(|(_, set)| !set.is_empty()).collect::<Vec<_>>()
+            })
+        };
+        let ticks = self
+            .nodes
+            .iter()
+            .map(|(_, name, known)| (name.clone(), known.tick()));
+        let present = |known: &Known, only_deleted: bool| {
+            let list = known.present().into_iter();
+            list.filter(|(_, ix)| !only_deleted || self.tree.get(*ix).value().is_none())
+                .map(|(tick, _)| tick..=tick)
+                .collect()
+        };
+        NodeInfo {
+            ticks: wanted.nodes.then(|| ticks.collect()),
+            known: sets(wanted.known, &Known::superseded),
+            present: sets(wanted.present, &|k| present(k, false)),
+            deleted: sets(wanted.deleted, &|k| present(k, true)),
+            missing: sets(wanted.missing, &|k| k.missing().clone()),
+            remote_missing: sets(wanted.remote_missing, &|k| k.reported().clone()),
+            node_drop: wanted.node_drop.then(|| self.nodes.dropped().to_vec()),
+            debug: wanted.debug,
+        }
+    }
+
+    /// Forgets a node and takes its links out of all chains.
+    ///
+    /// # Errors
+    /// The first tick that is some entry's last change: nothing has been
+    /// done then. The own node cannot be forgotten.
+    pub fn drop_node(&mut self, node: NodeIx) -> Result<(), Tick> {
+        let Some(known) = self.nodes.get(node) else {
+            return Ok(());
+        };
+        let present = known.present();
+        for (tick, ix) in &present {
+            if self.tree.get(*ix).head() == Some(Link::new(node, Tick(*tick))) {
+                return Err(Tick(*tick));
+            }
+        }
+        if node == self.me {
+            return Err(self.tick().unwrap_or_default());
+        }
+        for (_, ix) in present {
+            let (chain, end) = self.tree.get(ix).chain();
+            let rest: Vec<Link> = chain.iter().filter(|l| l.node() != node).copied().collect();
+            self.tree.get_mut(ix).set_chain(&rest, end);
+        }
+        self.nodes.forget(node);
+        Ok(())
+    }
+
+    /// Which of these ticks belong to deleted entries, or to nothing any
+    /// more; never one that has not been seen.
+    #[must_use]
+    pub fn deleted_among(&self, asked: &[(NodeName, TickSet)]) -> Vec<(NodeName, TickSet)> {
+        let mut found = Vec::new();
+        for (name, ticks) in asked {
+            let Some(known) = self
+                .nodes
+                .find(name.as_str())
+                .and_then(|n| self.nodes.get(n))
+            else {
+                continue;
+            };
+            let Some(Tick(last @ 1..)) = known.tick() else {
+                continue;
+            };
+            let mut gone = TickSet::new();
+            for range in ticks.ranges() {
+                gone.insert_range(*range.start().max(&1)..=*range.end().min(&last));
+            }
+            for range in known.missing().ranges() {
+                gone.remove_range(range);
+            }
+            for (tick, ix) in known.present() {
+                if self.tree.get(ix).value().is_some() {
+                    gone.remove(tick);
+                }
+            }
+            if !gone.is_empty() {
+                found.push((name.clone(), gone));
+            }
+        }
+        found
+    }
+}
+
+/// Whether `chain` has something of the link's node that is as new.
+fn newer(chain: &[Link], link: Link) -> bool {
+    chain
+        .iter()
+        .any(|l| l.node() == link.node() && l.tick() >= link.tick())
+}
+
+/// The links that are not in `chain`.
+fn absent(links: &[Link], chain: &[Link]) -> Vec<Link> {
+    links
+        .iter()
+        .filter(|l| !chain.contains(l))
+        .copied()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replica(name: &str) -> Replica {
+        Replica::new(&NodeName::new(name), 1, 7)
+    }
+
+    fn path(name: &str) -> RawPath {
+        let mut path = RawPath::new();
+        path.push_str(name);
+        path
+    }
+
+    fn write(r: &mut Replica, name: &str, value: Option<&[u8]>) -> Event {
+        let ix = r.ensure(Ix::ROOT, path(name).as_ref()).unwrap();
+        r.write(ix, value).unwrap();
+        r.event(ix)
+    }
+
+    fn value<'a>(r: &'a Replica, name: &str) -> Option<&'a [u8]> {
+        let ix = r.tree().resolve(Ix::ROOT, path(name).as_ref()).unwrap()?;
+        r.tree().get(ix).value()
+    }
+
+    fn superseded(r: &Replica, name: &str) -> TickSet {
+        r.nodes()
+            .get(r.nodes().find(name).unwrap())
+            .unwrap()
+            .superseded()
+    }
+
+    #[test]
+    fn a_successor_is_applied_and_supersedes() {
+        let (mut a, mut b) = (replica("a"), replica("b"));
+        let first = write(&mut a, "x", Some(b"\x01"));
+        b.apply(&first).unwrap();
+        let second = write(&mut b, "x", Some(b"\x02"));
+        assert_eq!(second.chain.len(), 2, "built on the other's event");
+        assert!(matches!(a.apply(&second), Ok(Applied::Changed(_))));
+        assert_eq!(value(&a, "x"), Some(&b"\x02"[..]));
+        let third = write(&mut a, "x", Some(b"\x03"));
+        b.apply(&third).unwrap();
+        assert_eq!(superseded(&b, "a"), TickSet::from_iter([1..=1]));
+        assert_eq!(b.apply(&second), Ok(Applied::Ignored));
+        assert_eq!(value(&b, "x"), Some(&b"\x03"[..]));
+    }
+
+    #[test]
+    fn a_tie_ends_the_same_everywhere() {
+        let (mut a, mut b) = (replica("a"), replica("b"));
+        let from_a = write(&mut a, "x", Some(b"\x0a"));
+        let from_b = write(&mut b, "x", Some(b"\x0b"));
+        assert_eq!(from_a.tock, from_b.tock);
+        a.apply(&from_b).unwrap();
+        b.apply(&from_a).unwrap();
+        assert_eq!(value(&a, "x"), Some(&b"\x0b"[..]));
+        assert_eq!(value(&b, "x"), Some(&b"\x0b"[..]));
+        assert_eq!(superseded(&a, "a"), superseded(&b, "a"));
+    }
+
+    #[test]
+    fn a_later_deletion_wins_over_a_concurrent_write() {
+        let (mut a, mut b, mut c) = (replica("a"), replica("b"), replica("c"));
+        let start = write(&mut a, "x", Some(b"\x01"));
+        b.apply(&start).unwrap();
+        let set = write(&mut a, "x", Some(b"\x02"));
+        b.saw_tock(Tock(100));
+        let deletion = write(&mut b, "x", None);
+        c.apply(&deletion).unwrap();
+        assert!(matches!(c.apply(&set), Ok(Applied::Lost(_))));
+        a.apply(&deletion).unwrap();
+        assert_eq!((value(&a, "x"), value(&c, "x")), (None, None));
+    }
+
+    #[test]
+    fn a_re_creation_starts_a_new_chain() {
+        let (mut a, mut b) = (replica("a"), replica("b"));
+        let set = write(&mut a, "x", Some(b"\x01"));
+        b.apply(&set).unwrap();
+        b.apply(&write(&mut a, "x", None)).unwrap();
+        let again = write(&mut b, "x", Some(b"\x02"));
+        assert_eq!(again.chain.len(), 1);
+        assert_eq!(again.end, ChainEnd::Start);
+        assert_eq!(superseded(&b, "a"), TickSet::from_iter([1..=2]));
+    }
+
+    #[test]
+    fn a_cut_chain_is_completed_by_the_longer_one() {
+        let (mut a, mut b, mut c) = (replica("a"), replica("b"), replica("c"));
+        b.apply(&write(&mut a, "x", Some(b"\x01"))).unwrap();
+        let whole = write(&mut b, "x", Some(b"\x02"));
+        let mut cut = whole.clone();
+        cut.chain.truncate(1);
+        cut.end = ChainEnd::Cut;
+        c.apply(&cut).unwrap();
+        assert!(c.nodes().find("a").is_none());
+        c.apply(&whole).unwrap();
+        let a_known = c.nodes().get(c.nodes().find("a").unwrap()).unwrap();
+        assert!(a_known.missing().is_empty() && a_known.entry(Tick(1)).is_some());
+    }
+
+    #[test]
+    fn changes_can_be_asked_for_again() {
+        let mut a = replica("a");
+        write(&mut a, "x", Some(b"\x01"));
+        let (run, n) = a.at();
+        write(&mut a, "y", Some(b"\x01"));
+        write(&mut a, "z", Some(b"\x01"));
+        write(&mut a, "y", Some(b"\x02"));
+        let paths: Vec<RawPath> = a
+            .changed_since(run, n)
+            .unwrap()
+            .into_iter()
+            .map(|ix| a.path(ix))
+            .collect();
+        assert_eq!(paths, [path("z"), path("y")]);
+        assert_eq!(a.changed_since(run, n + 3), Some(vec![]));
+        assert_eq!(a.changed_since(run, n + 4), None, "from the future");
+        assert_eq!(a.changed_since(run + 1, n), None, "another run");
+    }
+
+    #[test]
+    fn the_last_tick_is_refused() {
+        let mut a = replica("a");
+        a.saw_tock(Tock(MAX_COUNTER + 1));
+        assert_eq!(a.write(Ix::ROOT, None), Err(Exhausted));
+        assert_eq!(a.tick(), None);
+    }
+
+    #[test]
+    fn a_node_that_owns_an_entry_stays() {
+        let (mut a, mut b) = (replica("a"), replica("b"));
+        b.apply(&write(&mut a, "x", Some(b"\x01"))).unwrap();
+        let node = b.nodes().find("a").unwrap();
+        assert_eq!(b.drop_node(node), Err(Tick(1)));
+        let mine = write(&mut b, "x", Some(b"\x02"));
+        assert_eq!(mine.chain.len(), 2);
+        assert_eq!(b.drop_node(node), Ok(()));
+        let ix = b.ensure(Ix::ROOT, path("x").as_ref()).unwrap();
+        assert_eq!(b.event(ix).chain.len(), 1);
+    }
+}

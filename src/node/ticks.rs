@@ -1,0 +1,563 @@
+//! Which nodes there are, and what is known of their ticks.
+//!
+//! Each tick of a node, up to the highest one seen, is exactly one of:
+//! *present* (in the chain of an entry held here), *missing* (never seen),
+//! or *superseded* (of no further interest). Present ticks are indexed,
+//! missing ones are kept as intervals, and whatever is neither is
+//! superseded: so a write costs no set operation, and a node with unbroken
+//! ticks costs next to nothing. *Deleted* ticks are the present ones of
+//! entries without value. Ticks declared superseded beyond the highest one
+//! seen are kept apart until it gets there.
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::event::{NodeIx, NodeName, Tick, TickSet};
+use crate::node::tree::Ix;
+
+/// What is known of one node.
+#[derive(Debug)]
+pub struct Known {
+    /// The highest tick seen; `None` until the first.
+    tick: Option<Tick>,
+    missing: TickSet,
+    /// Superseded ticks beyond `tick`
+    beyond: TickSet,
+    reported: TickSet,
+    present: Index,
+}
+
+impl Known {
+    fn new(key: FixedState) -> Self {
+        Self {
+            tick: None,
+            missing: TickSet::new(),
+            beyond: TickSet::new(),
+            reported: TickSet::new(),
+            present: Index::new(key),
+        }
+    }
+
+    /// The highest tick seen; `None` until the first.
+    #[must_use]
+    pub const fn tick(&self) -> Option<Tick> {
+        self.tick
+    }
+
+    /// Ticks that were never seen although later ones were.
+    #[must_use]
+    pub const fn missing(&self) -> &TickSet {
+        &self.missing
+    }
+
+    /// Ticks that somebody else lacks.
+    #[must_use]
+    pub const fn reported(&self) -> &TickSet {
+        &self.reported
+    }
+
+    /// The entry whose chain holds this tick.
+    #[inline]
+    #[must_use]
+    pub fn entry(&self, tick: Tick) -> Option<Ix> {
+        self.present.get(tick.0)
+    }
+
+    /// Present ticks and their entries, ascending.
+    #[must_use]
+    pub fn present(&self) -> Vec<(u64, Ix)> {
+        self.present.list()
+    }
+
+    /// Ticks of no further interest.
+    #[must_use]
+    pub fn superseded(&self) -> TickSet {
+        let mut set = self.beyond.clone();
+        if let Some(Tick(tick @ 1..)) = self.tick {
+            set.insert_range(1..=tick);
+        }
+        for range in self.missing.ranges() {
+            set.remove_range(range);
+        }
+        for (tick, _) in self.present.list() {
+            set.remove(tick);
+        }
+        set
+    }
+
+    /// A tick up to this one exists: those never seen are missing.
+    #[inline]
+    pub fn learn(&mut self, tick: Tick) {
+        let seen = self.tick.unwrap_or_default().0;
+        if tick.0 == seen + 1 && self.beyond.is_empty() {
+            self.missing.insert(tick.0);
+        } else if tick.0 > seen {
+            self.missing.insert_range(seen + 1..=tick.0);
+            if !self.beyond.is_empty() {
+                let known: Vec<_> = self.beyond.ranges().collect();
+                for range in known.into_iter().filter(|r| *r.start() <= tick.0) {
+                    self.missing.remove_range(range.clone());
+                    self.beyond
+                        .remove_range(*range.start()..=tick.0.min(*range.end()));
+                }
+            }
+        }
+        self.tick = Some(self.tick.map_or(tick, |seen| seen.max(tick)));
+    }
+
+    /// The chain of the entry at `ix` holds this tick.
+    #[inline]
+    pub fn hold(&mut self, tick: Tick, ix: Ix) {
+        let fresh = tick.0 == self.tick.unwrap_or_default().0 + 1 && self.beyond.is_empty();
+        if fresh {
+            self.tick = Some(tick);
+        } else {
+            self.learn(tick);
+            self.missing.remove(tick.0);
+        }
+        self.reported.remove(tick.0);
+        self.present.insert(tick.0, ix);
+    }
+
+    /// The chain of the entry at `ix` does not hold this tick any more.
+    #[inline]
+    pub fn release(&mut self, tick: Tick, ix: Ix) {
+        if self.present.get(tick.0) == Some(ix) {
+            self.present.remove(tick.0);
+        }
+    }
+
+    /// This tick is of no further interest, unless an entry holds it.
+    pub fn supersede(&mut self, tick: Tick) {
+        if tick.0 > self.tick.unwrap_or_default().0 {
+            self.beyond.insert(tick.0);
+        } else {
+            self.missing.remove(tick.0);
+        }
+        self.reported.remove(tick.0);
+    }
+
+    /// As [`Known::supersede`], for intervals.
+    pub fn supersede_all(&mut self, ticks: &TickSet) {
+        let seen = self.tick.unwrap_or_default().0;
+        for range in ticks.ranges() {
+            self.missing.remove_range(range.clone());
+            self.reported.remove_range(range.clone());
+            self.beyond
+                .insert_range((seen + 1).max(*range.start())..=*range.end());
+        }
+        // present ticks of these ranges stay present: they are no part of
+        // what is kept as missing or beyond, but for those above `seen`
+    }
+
+    /// Somebody else lacks these.
+    pub fn report(&mut self, ticks: &TickSet) {
+        for range in ticks.ranges() {
+            self.reported.insert_range(range);
+        }
+    }
+
+    /// Nobody lacks these any more.
+    pub fn unreport(&mut self, ticks: &TickSet) {
+        for range in ticks.ranges() {
+            self.reported.remove_range(range);
+        }
+    }
+}
+
+/// The table of nodes.
+#[derive(Debug)]
+pub struct Nodes {
+    names: Vec<NodeName>,
+    known: Vec<Option<Known>>,
+    by_name: HashMap<NodeName, NodeIx, FixedState>,
+    free: Vec<NodeIx>,
+    dropped: Vec<NodeName>,
+    key: FixedState,
+}
+
+impl Nodes {
+    /// No node yet.
+    #[must_use]
+    pub fn new(key: u64) -> Self {
+        let key = FixedState::with_seed(key);
+        Self {
+            names: Vec::new(),
+            known: Vec::new(),
+            by_name: HashMap::with_hasher(key.clone()),
+            free: Vec::new(),
+            dropped: Vec::new(),
+            key,
+        }
+    }
+
+    /// The place of a name, given to it if it has none.
+    pub fn ensure(&mut self, name: &str) -> NodeIx {
+        let name = NodeName::new(name);
+        if let Some(ix) = self.by_name.get(&name) {
+            return *ix;
+        }
+        self.dropped.retain(|n| *n != name);
+        let known = Some(Known::new(self.key.clone()));
+        let ix = match self.free.pop() {
+            Some(ix) => {
+                let n = ix.0 as usize;
+                if let (Some(slot), Some(k)) = (self.names.get_mut(n), self.known.get_mut(n)) {
+                    *slot = name.clone();
+                    *k = known;
+                }
+                ix
+            }
+            None => {
+                let n = u32::try_from(self.names.len());
+                let ix = NodeIx(n.expect("invariant: the number of nodes is bounded"));
+                self.names.push(name.clone());
+                self.known.push(known);
+                ix
+            }
+        };
+        self.by_name.insert(name, ix);
+        ix
+    }
+
+    /// The place of a name.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<NodeIx> {
+        self.by_name.get(&NodeName::new(name)).copied()
+    }
+
+    /// The name at a place.
+    #[must_use]
+    #[allow(clippy::indexing_slicing)] // places come from this table
+    pub fn name(&self, ix: NodeIx) -> &NodeName {
+        &self.names[ix.0 as usize]
+    }
+
+    /// All names, by place.
+    #[must_use]
+    pub fn names(&self) -> &[NodeName] {
+        &self.names
+    }
+
+    /// What is known of a node.
+    #[inline]
+    #[must_use]
+    pub fn get(&self, ix: NodeIx) -> Option<&Known> {
+        self.known.get(ix.0 as usize).and_then(Option::as_ref)
+    }
+
+    /// What is known of a node, to change it.
+    #[inline]
+    pub fn get_mut(&mut self, ix: NodeIx) -> Option<&mut Known> {
+        self.known.get_mut(ix.0 as usize).and_then(Option::as_mut)
+    }
+
+    /// The nodes and what is known of them, in the order in which they were
+    /// met (but for places that were used again).
+    pub fn iter(&self) -> impl Iterator<Item = (NodeIx, &NodeName, &Known)> {
+        (0u32..)
+            .zip(self.names.iter().zip(&self.known))
+            .filter_map(|(n, (name, known))| known.as_ref().map(|known| (NodeIx(n), name, known)))
+    }
+
+    /// Forgets a node that no chain names any more.
+    pub fn forget(&mut self, ix: NodeIx) {
+        let n = ix.0 as usize;
+        if let (Some(name), Some(known)) = (self.names.get(n), self.known.get_mut(n))
+            && known.take().is_some()
+        {
+            self.by_name.remove(name);
+            if !self.dropped.contains(name) {
+                self.dropped.push(name.clone());
+            }
+            self.free.push(ix);
+        }
+    }
+
+    /// Nodes that were forgotten and not heard of since.
+    #[must_use]
+    pub fn dropped(&self) -> &[NodeName] {
+        &self.dropped
+    }
+}
+
+/// Ticks to entries, in pages: ticks come in order and leave at random.
+#[derive(Debug)]
+struct Index {
+    pages: HashMap<u64, Page, FixedState>,
+}
+
+/// Sixty-four neighbouring ticks.
+#[derive(Debug)]
+enum Page {
+    Few {
+        len: u8,
+        at: [u8; FEW],
+        ix: [Ix; FEW],
+    },
+    Many {
+        len: u8,
+        ix: Box<[Ix; PAGE as usize]>,
+    },
+}
+
+const PAGE: u64 = 64;
+const FEW: usize = 3;
+const NOBODY: Ix = Ix::from_number(u32::MAX);
+
+impl Index {
+    const fn new(key: FixedState) -> Self {
+        Self {
+            pages: HashMap::with_hasher(key),
+        }
+    }
+
+    #[inline]
+    #[allow(clippy::cast_possible_truncation)] // the remainder is below 64
+    const fn split(tick: u64) -> (u64, u8) {
+        (tick / PAGE, (tick % PAGE) as u8)
+    }
+
+    #[inline]
+    fn get(&self, tick: u64) -> Option<Ix> {
+        let (page, at) = Self::split(tick);
+        self.pages.get(&page)?.get(at)
+    }
+
+    #[inline]
+    fn insert(&mut self, tick: u64, ix: Ix) {
+        let (page, at) = Self::split(tick);
+        self.pages.entry(page).or_insert(Page::EMPTY).insert(at, ix);
+    }
+
+    #[inline]
+    fn remove(&mut self, tick: u64) {
+        let (page, at) = Self::split(tick);
+        if let Some(p) = self.pages.get_mut(&page)
+            && p.remove(at) == 0
+        {
+            self.pages.remove(&page);
+        }
+    }
+
+    fn list(&self) -> Vec<(u64, Ix)> {
+        let mut list = Vec::new();
+        for (page, p) in &self.pages {
+            p.list(|at, ix| list.push((page * PAGE + u64::from(at), ix)));
+        }
+        list.sort_unstable();
+        list
+    }
+}
+
+impl Page {
+    const EMPTY: Self = Self::Few {
+        len: 0,
+        at: [0; FEW],
+        ix: [NOBODY; FEW],
+    };
+
+    #[inline]
+    fn get(&self, at: u8) -> Option<Ix> {
+        match self {
+            Self::Few { len, at: ats, ix } => ats
+                .iter()
+                .zip(ix)
+                .take(usize::from(*len))
+                .find(|(a, _)| **a == at)
+                .map(|(_, ix)| *ix),
+            Self::Many { ix, .. } => ix.get(usize::from(at)).copied().filter(|ix| *ix != NOBODY),
+        }
+    }
+
+    #[inline]
+    fn insert(&mut self, at: u8, new: Ix) {
+        match self {
+            Self::Few { len, at: ats, ix } => {
+                let n = usize::from(*len);
+                if let Some((_, ix)) = ats
+                    .iter()
+                    .zip(ix.iter_mut())
+                    .take(n)
+                    .find(|(a, _)| **a == at)
+                {
+                    *ix = new;
+                } else if let (Some(a), Some(i)) = (ats.get_mut(n), ix.get_mut(n)) {
+                    (*a, *i) = (at, new);
+                    *len += 1;
+                } else {
+                    let mut many = Box::new([NOBODY; PAGE as usize]);
+                    for (a, ix) in ats.iter().zip(ix.iter()) {
+                        if let Some(slot) = many.get_mut(usize::from(*a)) {
+                            *slot = *ix;
+                        }
+                    }
+                    let mut page = Self::Many {
+                        len: *len,
+                        ix: many,
+                    };
+                    page.insert(at, new);
+                    *self = page;
+                }
+            }
+            Self::Many { len, ix } => {
+                if let Some(slot) = ix.get_mut(usize::from(at)) {
+                    *len += u8::from(*slot == NOBODY);
+                    *slot = new;
+                }
+            }
+        }
+    }
+
+    /// Returns how many are left.
+    fn remove(&mut self, at: u8) -> u8 {
+        match self {
+            Self::Few { len, at: ats, ix } => {
+                let n = usize::from(*len);
+                if let Some(found) = ats.iter().take(n).position(|a| *a == at) {
+                    ats.swap(found, n - 1);
+                    ix.swap(found, n - 1);
+                    *len -= 1;
+                }
+                *len
+            }
+            Self::Many { len, ix } => {
+                if let Some(slot) = ix.get_mut(usize::from(at))
+                    && *slot != NOBODY
+                {
+                    *slot = NOBODY;
+                    *len -= 1;
+                }
+                let left = *len;
+                // one below the number at which it grew, so that a page does
+                // not change its form with every write
+                if usize::from(left) < FEW {
+                    let mut few = Self::EMPTY;
+                    self.list(|at, ix| few.insert(at, ix));
+                    *self = few;
+                }
+                left
+            }
+        }
+    }
+
+    fn list(&self, mut f: impl FnMut(u8, Ix)) {
+        match self {
+            Self::Few { len, at, ix } => {
+                for (at, ix) in at.iter().zip(ix).take(usize::from(*len)) {
+                    f(*at, *ix);
+                }
+            }
+            Self::Many { ix, .. } => {
+                for (at, ix) in (0u8..).zip(ix.iter()).filter(|(_, ix)| **ix != NOBODY) {
+                    f(at, *ix);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn known() -> Known {
+        Known::new(FixedState::with_seed(1))
+    }
+
+    fn ranges(set: &TickSet) -> Vec<(u64, u64)> {
+        set.ranges().map(|r| (*r.start(), *r.end())).collect()
+    }
+
+    #[test]
+    fn a_gap_is_missing_until_it_is_filled_or_declared_uninteresting() {
+        let mut k = known();
+        k.hold(Tick(5), Ix::ROOT);
+        assert_eq!(ranges(k.missing()), [(1, 4)]);
+        k.hold(Tick(2), Ix::ROOT);
+        k.supersede(Tick(3));
+        assert_eq!(ranges(k.missing()), [(1, 1), (4, 4)]);
+        assert_eq!(ranges(&k.superseded()), [(3, 3)]);
+        k.release(Tick(2), Ix::ROOT);
+        assert_eq!(ranges(&k.superseded()), [(2, 3)]);
+    }
+
+    #[test]
+    fn what_is_declared_ahead_counts_when_it_is_reached() {
+        let mut k = known();
+        k.learn(Tick(10));
+        k.supersede_all(&TickSet::from_iter([1..=10, 12..=13, 99..=99]));
+        assert_eq!(ranges(&k.superseded()), [(1, 10), (12, 13), (99, 99)]);
+        k.learn(Tick(15));
+        assert_eq!(ranges(k.missing()), [(11, 11), (14, 15)]);
+        assert_eq!(ranges(&k.superseded()), [(1, 10), (12, 13), (99, 99)]);
+    }
+
+    #[test]
+    fn another_entry_cannot_release_a_tick() {
+        let mut k = known();
+        let other = Ix::from_number(7);
+        k.hold(Tick(1), other);
+        k.release(Tick(1), Ix::ROOT);
+        assert_eq!(k.entry(Tick(1)), Some(other));
+    }
+
+    #[test]
+    fn a_forgotten_place_is_used_again() {
+        let mut nodes = Nodes::new(1);
+        let a = nodes.ensure("a");
+        let b = nodes.ensure("b");
+        nodes.forget(a);
+        assert_eq!(nodes.find("a"), None);
+        assert_eq!(nodes.dropped(), [NodeName::new("a")]);
+        assert_eq!(nodes.ensure("c"), a);
+        assert_eq!(nodes.ensure("a").0, 2);
+        assert!(nodes.dropped().is_empty(), "heard of again");
+        assert_eq!(nodes.find("b"), Some(b));
+    }
+
+    proptest! {
+        #[test]
+        fn pages_are_a_map(ops in prop::collection::vec((0u64..300, any::<bool>(), 0u32..50), 0..400)) {
+            let mut index = Index::new(FixedState::with_seed(1));
+            let mut model = BTreeMap::new();
+            for (tick, add, ix) in ops {
+                let ix = Ix::from_number(ix);
+                if add {
+                    index.insert(tick, ix);
+                    model.insert(tick, ix);
+                } else {
+                    index.remove(tick);
+                    model.remove(&tick);
+                }
+                prop_assert_eq!(index.get(tick), model.get(&tick).copied());
+            }
+            prop_assert_eq!(index.list(), model.into_iter().collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn every_tick_is_exactly_one_of_three(ops in prop::collection::vec((1u64..60, 0u8..4), 0..60)) {
+            let mut k = known();
+            for (tick, op) in ops {
+                match op {
+                    0 => k.hold(Tick(tick), Ix::ROOT),
+                    1 => k.release(Tick(tick), Ix::ROOT),
+                    2 => k.supersede(Tick(tick)),
+                    _ => k.learn(Tick(tick)),
+                }
+                let superseded = k.superseded();
+                for t in 1..=k.tick().unwrap_or_default().0 {
+                    let held = k.entry(Tick(t)).is_some();
+                    let n = usize::from(held)
+                        + usize::from(k.missing().contains(t))
+                        + usize::from(superseded.contains(t));
+                    prop_assert_eq!(n, 1, "tick {}", t);
+                }
+            }
+        }
+    }
+}

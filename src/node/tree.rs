@@ -1,0 +1,563 @@
+//! The tree of entries.
+//!
+//! All entries live in one arena; one hash table over (parent, element)
+//! finds children, sibling links keep their order of insertion. That takes
+//! a third of the memory of a map per level and three probes for a path of
+//! three elements. The table is cut into many small ones, so that growth
+//! never stalls a request for longer than one small table takes.
+//!
+//! Nothing here knows of events: `merge` decides what an entry holds.
+
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+
+use crate::event::{ChainEnd, Link, NodeIx, Tick, Tock};
+use crate::msgpack::{Fault, Small};
+use crate::path::{self, ElemError, PathRef, RawPath};
+
+/// An entry's place in the arena. May be reused once its entry is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ix(u32);
+
+impl Ix {
+    /// The root.
+    pub const ROOT: Self = Self(0);
+    const NONE: Self = Self(u32::MAX);
+
+    const fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    fn some(self) -> Option<Self> {
+        (self != Self::NONE).then_some(self)
+    }
+
+    /// The place as a number, for indexes over entries.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        self.0
+    }
+
+    /// The place that [`Ix::number`] told.
+    #[must_use]
+    pub const fn from_number(n: u32) -> Self {
+        Self(n)
+    }
+}
+
+/// Stands for "no chain" in an entry's head.
+const NO_LINK: Link = Link::new(NodeIx(u32::MAX), Tick(0));
+
+/// One entry: eighty bytes, its value and long keys apart.
+#[derive(Debug)]
+pub struct Entry {
+    parent: Ix,
+    next: Ix,
+    prev: Ix,
+    first: Ix,
+    last: Ix,
+    head: Link,
+    tock: Tock,
+    // the whole chain, if it has more than one link or is cut
+    chain: Option<Box<LongChain>>,
+    value: Option<Box<[u8]>>,
+    key: Small,
+}
+
+#[derive(Debug)]
+struct LongChain {
+    links: Box<[Link]>,
+    end: ChainEnd,
+}
+
+impl Entry {
+    fn new(parent: Ix, key: Small, tock: Tock) -> Self {
+        Self {
+            parent,
+            next: Ix::NONE,
+            prev: Ix::NONE,
+            first: Ix::NONE,
+            last: Ix::NONE,
+            head: NO_LINK,
+            tock,
+            chain: None,
+            value: None,
+            key,
+        }
+    }
+
+    /// The encoded value.
+    #[must_use]
+    pub fn value(&self) -> Option<&[u8]> {
+        self.value.as_deref()
+    }
+
+    /// The last change's tock; for an entry that never changed, its parent's
+    /// when it was made.
+    #[must_use]
+    pub const fn tock(&self) -> Tock {
+        self.tock
+    }
+
+    /// The last change.
+    #[must_use]
+    pub fn head(&self) -> Option<Link> {
+        (self.head != NO_LINK).then_some(self.head)
+    }
+
+    /// The changes that the present state is built on, newest first.
+    #[must_use]
+    pub fn chain(&self) -> (&[Link], ChainEnd) {
+        match &self.chain {
+            Some(long) => (&long.links, long.end),
+            None if self.head == NO_LINK => (&[], ChainEnd::Start),
+            None => (std::slice::from_ref(&self.head), ChainEnd::Start),
+        }
+    }
+
+    /// The encoded element that names this entry below its parent.
+    #[must_use]
+    pub fn key(&self) -> &[u8] {
+        self.key.bytes()
+    }
+
+    /// The entry above; none for the root.
+    #[must_use]
+    pub fn parent(&self) -> Option<Ix> {
+        self.parent.some()
+    }
+
+    /// The first child.
+    #[must_use]
+    pub fn first_child(&self) -> Option<Ix> {
+        self.first.some()
+    }
+
+    /// The next child of the same parent.
+    #[must_use]
+    pub fn next_sibling(&self) -> Option<Ix> {
+        self.next.some()
+    }
+
+    /// Replaces the value; the old one is left in `old` if there was one.
+    /// Values of equal length need no new memory.
+    pub fn replace_value(&mut self, value: Option<&[u8]>, old: &mut Vec<u8>) {
+        old.clear();
+        if let Some(present) = &mut self.value {
+            old.extend_from_slice(present);
+            if let Some(value) = value
+                && present.len() == value.len()
+            {
+                present.copy_from_slice(value);
+                return;
+            }
+        }
+        self.value = value.map(Into::into);
+    }
+
+    /// Sets the tock of a change.
+    pub const fn set_tock(&mut self, tock: Tock) {
+        self.tock = tock;
+    }
+
+    /// Makes the chain a single link, with nothing before it.
+    pub fn set_head(&mut self, link: Link) {
+        self.head = link;
+        self.chain = None;
+    }
+
+    /// Replaces the chain.
+    pub fn set_chain(&mut self, links: &[Link], end: ChainEnd) {
+        self.head = links.first().copied().unwrap_or(NO_LINK);
+        self.chain = (links.len() > 1 || (end == ChainEnd::Cut && !links.is_empty())).then(|| {
+            Box::new(LongChain {
+                links: links.into(),
+                end,
+            })
+        });
+    }
+}
+
+/// How many tables the index is cut into.
+const SHARDS: usize = 1024;
+
+/// All entries of a store.
+#[derive(Debug)]
+pub struct Tree {
+    entries: Vec<Entry>,
+    free: Ix,
+    len: usize,
+    index: Box<[HashTable<u32>]>,
+    hasher: FixedState,
+}
+
+impl Tree {
+    /// A tree that holds nothing but its root. `key` keeps others from
+    /// choosing names that collide; no order depends on it.
+    #[must_use]
+    pub fn new(key: u64) -> Self {
+        let root = Entry::new(Ix::NONE, Small::new(&[]), Tock(0));
+        Self {
+            entries: vec![root],
+            free: Ix::NONE,
+            len: 1,
+            index: (0..SHARDS).map(|_| HashTable::new()).collect(),
+            hasher: FixedState::with_seed(key),
+        }
+    }
+
+    /// Number of entries, valueless ones included.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// One more than the greatest place in use.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// An entry. Places come from this tree and are dropped everywhere
+    /// before their entry is removed.
+    #[inline]
+    #[must_use]
+    #[allow(clippy::indexing_slicing)] // see above
+    pub fn get(&self, ix: Ix) -> &Entry {
+        &self.entries[ix.index()]
+    }
+
+    /// An entry, to change it.
+    #[inline]
+    #[allow(clippy::indexing_slicing)] // as in `get`
+    pub fn get_mut(&mut self, ix: Ix) -> &mut Entry {
+        &mut self.entries[ix.index()]
+    }
+
+    #[inline]
+    fn hash(&self, parent: Ix, element: &[u8]) -> u64 {
+        hash(&self.hasher, parent, element)
+    }
+
+    /// The child that an encoded element names.
+    #[inline]
+    #[must_use]
+    #[allow(clippy::indexing_slicing)] // a shard's number is below SHARDS
+    pub fn child(&self, parent: Ix, element: &[u8]) -> Option<Ix> {
+        let hash = self.hash(parent, element);
+        self.index[shard(hash)]
+            .find(hash, |n| self.is(Ix(*n), parent, element))
+            .map(|n| Ix(*n))
+    }
+
+    #[inline]
+    fn is(&self, ix: Ix, parent: Ix, element: &[u8]) -> bool {
+        let entry = self.get(ix);
+        entry.parent == parent && path::same_elem(entry.key.bytes(), element)
+    }
+
+    /// The entry at `path` below `from`.
+    ///
+    /// # Errors
+    /// If the path's encoding is broken.
+    #[inline]
+    pub fn resolve(&self, from: Ix, path: PathRef<'_>) -> Result<Option<Ix>, Fault> {
+        let mut at = from;
+        for element in path.elements() {
+            match self.child(at, element?) {
+                Some(child) => at = child,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(at))
+    }
+
+    /// The entry at `path` below `from`, made if it is missing: valueless,
+    /// with its parent's tock.
+    ///
+    /// # Errors
+    /// If an element cannot name an entry; entries above it have been made
+    /// then, so check paths first.
+    pub fn ensure(&mut self, from: Ix, path: PathRef<'_>) -> Result<Ix, ElemError> {
+        let mut at = from;
+        for element in path.elements() {
+            at = self.ensure_child(at, element?)?;
+        }
+        Ok(at)
+    }
+
+    /// The child that an encoded element names, made if it is missing.
+    ///
+    /// # Errors
+    /// If the element cannot name an entry.
+    #[allow(clippy::indexing_slicing)] // a shard's number is below SHARDS
+    pub fn ensure_child(&mut self, parent: Ix, element: &[u8]) -> Result<Ix, ElemError> {
+        if let Some(ix) = self.child(parent, element) {
+            return Ok(ix);
+        }
+        let mut key = Vec::with_capacity(element.len());
+        path::normalise(element, &mut key)?;
+        let tock = self.get(parent).tock;
+        let ix = self.place(Entry::new(parent, Small::new(&key), tock));
+        let last = std::mem::replace(&mut self.get_mut(parent).last, ix);
+        match last.some() {
+            Some(last) => {
+                self.get_mut(last).next = ix;
+                self.get_mut(ix).prev = last;
+            }
+            None => self.get_mut(parent).first = ix,
+        }
+        let hash = self.hash(parent, &key);
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        self.index[shard(hash)].insert_unique(hash, ix.0, |n| {
+            let entry = &entries[Ix(*n).index()];
+            self::hash(hasher, entry.parent, entry.key.bytes())
+        });
+        self.len += 1;
+        Ok(ix)
+    }
+
+    fn place(&mut self, entry: Entry) -> Ix {
+        match self.free.some() {
+            Some(ix) => {
+                let slot = self.get_mut(ix);
+                let next = slot.next;
+                *slot = entry;
+                self.free = next;
+                ix
+            }
+            None => {
+                let n = u32::try_from(self.entries.len())
+                    .ok()
+                    .filter(|n| *n < u32::MAX);
+                let ix =
+                    Ix(n.expect("invariant: memory ends before four thousand million entries"));
+                self.entries.push(entry);
+                ix
+            }
+        }
+    }
+
+    /// Whether an entry could be removed: no value, no chain, no children,
+    /// and not the root.
+    #[must_use]
+    pub fn is_bare(&self, ix: Ix) -> bool {
+        let entry = self.get(ix);
+        ix != Ix::ROOT && entry.value.is_none() && entry.head == NO_LINK && entry.first == Ix::NONE
+    }
+
+    /// Removes a bare entry; does nothing to others. Nobody may hold its
+    /// place any more.
+    #[allow(clippy::indexing_slicing)] // a shard's number is below SHARDS
+    pub fn remove(&mut self, ix: Ix) {
+        if !self.is_bare(ix) {
+            return;
+        }
+        let entry = self.get(ix);
+        let (parent, next, prev) = (entry.parent, entry.next, entry.prev);
+        let hash = self.hash(parent, entry.key.bytes());
+        if let Ok(found) = self.index[shard(hash)].find_entry(hash, |n| *n == ix.0) {
+            found.remove();
+        }
+        match prev.some() {
+            Some(prev) => self.get_mut(prev).next = next,
+            None => self.get_mut(parent).first = next,
+        }
+        match next.some() {
+            Some(next) => self.get_mut(next).prev = prev,
+            None => self.get_mut(parent).last = prev,
+        }
+        let mut gone = Entry::new(Ix::NONE, Small::new(&[]), Tock(0));
+        gone.next = self.free;
+        *self.get_mut(ix) = gone;
+        self.free = ix;
+        self.len -= 1;
+    }
+
+    /// Appends to `out` the places on the way from below `top` down to `ix`,
+    /// `ix` last. Empty if `ix` is `top`.
+    pub fn way(&self, top: Ix, ix: Ix, out: &mut Vec<Ix>) {
+        let start = out.len();
+        let mut at = ix;
+        while at != top {
+            out.push(at);
+            match self.get(at).parent() {
+                Some(parent) => at = parent,
+                None => break,
+            }
+        }
+        if let Some(way) = out.get_mut(start..) {
+            way.reverse();
+        }
+    }
+
+    /// The path of `ix` below `top`.
+    #[must_use]
+    pub fn path(&self, top: Ix, ix: Ix) -> RawPath {
+        let mut way = Vec::new();
+        self.way(top, ix, &mut way);
+        let mut path = RawPath::new();
+        for at in way {
+            path.push(self.get(at).key());
+        }
+        path
+    }
+
+    /// The entry that follows `ix` in a walk of the subtree `top`, parents
+    /// first; `into` says whether to visit the children of `ix`.
+    #[must_use]
+    pub fn following(&self, top: Ix, ix: Ix, into: bool) -> Option<Ix> {
+        if into && let Some(child) = self.get(ix).first_child() {
+            return Some(child);
+        }
+        let mut at = ix;
+        while at != top {
+            let entry = self.get(at);
+            if let Some(next) = entry.next_sibling() {
+                return Some(next);
+            }
+            at = entry.parent()?;
+        }
+        None
+    }
+}
+
+#[inline]
+fn hash(state: &FixedState, parent: Ix, element: &[u8]) -> u64 {
+    let mut hasher = state.build_hasher();
+    hasher.write_u32(parent.0);
+    path::hash_elem(element, &mut hasher);
+    hasher.finish()
+}
+
+#[inline]
+const fn shard(hash: u64) -> usize {
+    // the tables themselves use the lowest and the highest bits
+    ((hash >> 40) as usize) % SHARDS
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(elements: &[&str]) -> RawPath {
+        let mut path = RawPath::new();
+        for element in elements {
+            path.push_str(element);
+        }
+        path
+    }
+
+    fn names(tree: &Tree, parent: Ix) -> Vec<Vec<u8>> {
+        let mut names = Vec::new();
+        let mut at = tree.get(parent).first_child();
+        while let Some(ix) = at {
+            names.push(tree.get(ix).key().to_vec());
+            at = tree.get(ix).next_sibling();
+        }
+        names
+    }
+
+    #[test]
+    fn an_entry_takes_eighty_bytes() {
+        assert_eq!(size_of::<Entry>(), 80);
+    }
+
+    #[test]
+    fn what_was_made_is_found() {
+        let mut tree = Tree::new(1);
+        let ix = tree
+            .ensure(Ix::ROOT, path(&["a", "b", "c"]).as_ref())
+            .unwrap();
+        assert_eq!(tree.len(), 4);
+        assert_eq!(
+            tree.resolve(Ix::ROOT, path(&["a", "b", "c"]).as_ref()),
+            Ok(Some(ix))
+        );
+        assert_eq!(tree.resolve(Ix::ROOT, path(&["a", "c"]).as_ref()), Ok(None));
+        assert_eq!(tree.path(Ix::ROOT, ix), path(&["a", "b", "c"]));
+        let a = tree
+            .resolve(Ix::ROOT, path(&["a"]).as_ref())
+            .unwrap()
+            .unwrap();
+        assert_eq!(tree.path(a, ix), path(&["b", "c"]));
+    }
+
+    #[test]
+    fn the_first_spelling_stays() {
+        let mut tree = Tree::new(1);
+        let one = tree.ensure_child(Ix::ROOT, b"\x01").unwrap();
+        assert_eq!(tree.ensure_child(Ix::ROOT, b"\xc3"), Ok(one));
+        assert_eq!(tree.get(one).key(), b"\x01");
+    }
+
+    #[test]
+    fn removal_keeps_the_order_of_the_others() {
+        let mut tree = Tree::new(1);
+        for name in [b"\xa1a", b"\xa1b", b"\xa1c"] {
+            tree.ensure_child(Ix::ROOT, name).unwrap();
+        }
+        let b = tree.child(Ix::ROOT, b"\xa1b").unwrap();
+        tree.remove(b);
+        assert_eq!(names(&tree, Ix::ROOT), [b"\xa1a", b"\xa1c"]);
+        assert_eq!(tree.child(Ix::ROOT, b"\xa1b"), None);
+        let d = tree.ensure_child(Ix::ROOT, b"\xa1d").unwrap();
+        assert_eq!(d, b, "the place is used again");
+        assert_eq!(names(&tree, Ix::ROOT), [b"\xa1a", b"\xa1c", b"\xa1d"]);
+        // an entry with children stays
+        tree.ensure_child(d, b"\xa1x").unwrap();
+        tree.remove(d);
+        assert_eq!(tree.child(Ix::ROOT, b"\xa1d"), Some(d));
+    }
+
+    #[test]
+    fn a_walk_visits_parents_before_children_in_order() {
+        let mut tree = Tree::new(1);
+        for p in [&["a", "b"][..], &["a", "c"], &["d"], &["a", "b", "e"]] {
+            tree.ensure(Ix::ROOT, path(p).as_ref()).unwrap();
+        }
+        let mut seen = Vec::new();
+        let mut at = Some(Ix::ROOT);
+        while let Some(ix) = at {
+            seen.push(tree.path(Ix::ROOT, ix));
+            at = tree.following(Ix::ROOT, ix, true);
+        }
+        let want: [&[&str]; 6] = [
+            &[],
+            &["a"],
+            &["a", "b"],
+            &["a", "b", "e"],
+            &["a", "c"],
+            &["d"],
+        ];
+        assert_eq!(seen, want.map(path));
+        let a = tree
+            .resolve(Ix::ROOT, path(&["a"]).as_ref())
+            .unwrap()
+            .unwrap();
+        assert_eq!(
+            tree.following(a, a, false),
+            None,
+            "a walk stays below its top"
+        );
+    }
+
+    #[test]
+    fn names_that_differ_do_not_meet() {
+        let mut tree = Tree::new(3);
+        for n in 0..10_000u64 {
+            let mut key = Vec::new();
+            crate::msgpack::write::uint(&mut key, n);
+            let ix = tree.ensure_child(Ix::ROOT, &key).unwrap();
+            tree.get_mut(ix).set_tock(Tock(n));
+        }
+        for n in 0..10_000u64 {
+            let mut key = Vec::new();
+            crate::msgpack::write::uint(&mut key, n);
+            let ix = tree.child(Ix::ROOT, &key).unwrap();
+            assert_eq!(tree.get(ix).tock(), Tock(n));
+        }
+    }
+}

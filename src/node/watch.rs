@@ -1,0 +1,268 @@
+//! Streams: requests that are answered by many messages, and who must be
+//! told of which change.
+//!
+//! A subtree's stream walks it in slices, each entry in its present state
+//! when it is reached. A change below the subtree during the walk is sent at
+//! once and its entry marked, so that the walk skips it: when the walk ends,
+//! the receiver's copy equals the tree, although writers never waited.
+//! Marks are bounded; beyond the bound an entry may be sent twice.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use foldhash::fast::FixedState;
+use hashbrown::HashMap;
+
+use crate::event::{Depths, Handle, Links, Tock, Topic};
+use crate::node::machine::SessionId;
+use crate::node::tree::{Ix, Tree};
+use crate::path::RawPath;
+
+/// A stream's place in the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamIx(u32);
+
+/// A running request.
+#[derive(Debug)]
+pub struct Stream {
+    /// Whose it is
+    pub session: SessionId,
+    /// Its number there
+    pub handle: Handle,
+    /// What it does
+    pub kind: Kind,
+}
+
+/// What a running request does.
+#[derive(Debug)]
+pub enum Kind {
+    /// Shows a subtree, and perhaps its changes
+    Subtree(Subtree),
+    /// Hears messages
+    Monitor {
+        /// Which topics
+        topic: Topic,
+        /// Leave payloads as they are
+        raw: bool,
+    },
+    /// Deletes a subtree
+    Delete(Deletion),
+    /// Lists children
+    Enum(Listing),
+}
+
+/// A subtree being shown.
+#[derive(Debug)]
+pub struct Subtree {
+    /// Its top
+    pub top: Ix,
+    /// Whether the request's path was empty
+    pub whole: bool,
+    /// Links to show
+    pub links: Links,
+    /// Which levels
+    pub depths: Depths,
+    /// Also entries without value, in the state
+    pub empty: bool,
+    /// Number each change
+    pub numbered: bool,
+    /// Whether changes go on after the state
+    pub live: bool,
+    /// Answer to a request to resume
+    pub resumed: Option<bool>,
+    /// What is left of the state; `None` once it is complete
+    pub walk: Option<Walk>,
+    /// The last path sent
+    pub last: LastPath,
+}
+
+/// Where a walk is.
+#[derive(Debug)]
+pub struct Walk {
+    /// The entries still to come
+    pub next: Next,
+    /// Entries sent because they changed
+    marked: BTreeSet<Ix>,
+}
+
+/// What a walk visits next.
+#[derive(Debug)]
+pub enum Next {
+    /// An entry of the subtree and its depth below the top
+    Entry(Ix, u32),
+    /// Entries that changed since a watch was interrupted
+    Changed(VecDeque<Ix>),
+    /// Nothing more
+    Nothing,
+}
+
+/// Entries that one walk remembers to have sent.
+const MARKS: usize = 65_536;
+
+impl Walk {
+    /// A walk that begins so.
+    #[must_use]
+    pub const fn new(next: Next) -> Self {
+        Self {
+            next,
+            marked: BTreeSet::new(),
+        }
+    }
+
+    /// The entry has just been sent.
+    pub fn mark(&mut self, ix: Ix) {
+        if self.marked.len() < MARKS {
+            self.marked.insert(ix);
+        }
+    }
+
+    /// Whether the entry was sent before the walk reached it.
+    pub fn unmark(&mut self, ix: Ix) -> bool {
+        self.marked.remove(&ix)
+    }
+}
+
+/// The path that a stream sent last: paths are sent as what differs.
+#[derive(Debug, Default)]
+pub struct LastPath(Vec<Ix>);
+
+impl LastPath {
+    /// Turns the way to an entry into `(elements shared, the others)`, which
+    /// go to `out`.
+    pub fn shorten(&mut self, tree: &Tree, way: &[Ix], out: &mut RawPath) -> (u32, u32) {
+        let shared = self.0.iter().zip(way).take_while(|(a, b)| a == b).count();
+        let rest = way.get(shared..).unwrap_or(&[]);
+        out.clear();
+        for ix in rest {
+            out.push(tree.get(*ix).key());
+        }
+        self.0.truncate(shared);
+        self.0.extend_from_slice(rest);
+        // paths are bounded far below 2^32 elements
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        (count(shared), count(rest.len()))
+    }
+}
+
+/// A subtree being deleted.
+#[derive(Debug)]
+pub struct Deletion {
+    /// Its top
+    pub top: Ix,
+    /// The next entry to look at
+    pub next: Option<Ix>,
+    /// Only what was there at this time goes
+    pub since: Tock,
+    /// Links to show; none: only count
+    pub links: Links,
+    /// How many went
+    pub count: u64,
+    /// The last path sent
+    pub last: LastPath,
+}
+
+/// Children being listed.
+#[derive(Debug)]
+pub struct Listing {
+    /// The next child
+    pub next: Option<Ix>,
+    /// With their values
+    pub with_data: bool,
+    /// Also those without value
+    pub empty: bool,
+    /// How many there are so far
+    pub count: usize,
+    /// The encoded names, or names and values in turn
+    pub found: Vec<u8>,
+}
+
+/// All streams, and an index of those that watch.
+#[derive(Debug)]
+pub struct Streams {
+    slots: Vec<Option<Stream>>,
+    free: Vec<StreamIx>,
+    by_top: HashMap<Ix, Vec<StreamIx>, FixedState>,
+    monitors: Vec<StreamIx>,
+}
+
+impl Streams {
+    /// No stream. `key` is for hashing; no order depends on it.
+    #[must_use]
+    pub fn new(key: u64) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_top: HashMap::with_hasher(FixedState::with_seed(key)),
+            monitors: Vec::new(),
+        }
+    }
+
+    /// A stream.
+    #[must_use]
+    pub fn get(&self, ix: StreamIx) -> Option<&Stream> {
+        self.slots.get(ix.0 as usize).and_then(Option::as_ref)
+    }
+
+    /// A stream, to change it.
+    pub fn get_mut(&mut self, ix: StreamIx) -> Option<&mut Stream> {
+        self.slots.get_mut(ix.0 as usize).and_then(Option::as_mut)
+    }
+
+    /// Adds a stream; from now on it is told of changes or messages.
+    pub fn insert(&mut self, stream: Stream) -> StreamIx {
+        let ix = match self.free.pop() {
+            Some(ix) => ix,
+            None => {
+                let n = u32::try_from(self.slots.len());
+                self.slots.push(None);
+                StreamIx(n.expect("invariant: streams are bounded by session"))
+            }
+        };
+        match &stream.kind {
+            Kind::Subtree(subtree) => self.by_top.entry(subtree.top).or_default().push(ix),
+            Kind::Monitor { .. } => self.monitors.push(ix),
+            Kind::Delete(_) | Kind::Enum(_) => {}
+        }
+        if let Some(slot) = self.slots.get_mut(ix.0 as usize) {
+            *slot = Some(stream);
+        }
+        ix
+    }
+
+    /// Removes a stream.
+    pub fn remove(&mut self, ix: StreamIx) -> Option<Stream> {
+        let stream = self.slots.get_mut(ix.0 as usize)?.take()?;
+        match &stream.kind {
+            Kind::Subtree(subtree) => {
+                if let Some(list) = self.by_top.get_mut(&subtree.top) {
+                    list.retain(|i| *i != ix);
+                    if list.is_empty() {
+                        self.by_top.remove(&subtree.top);
+                    }
+                }
+            }
+            Kind::Monitor { .. } => self.monitors.retain(|i| *i != ix),
+            Kind::Delete(_) | Kind::Enum(_) => {}
+        }
+        self.free.push(ix);
+        Some(stream)
+    }
+
+    /// Whether nobody is to be told of changes.
+    #[inline]
+    #[must_use]
+    pub fn nobody_watches(&self) -> bool {
+        self.by_top.is_empty()
+    }
+
+    /// The streams that show the subtree at `top`.
+    #[must_use]
+    pub fn at(&self, top: Ix) -> &[StreamIx] {
+        self.by_top.get(&top).map_or(&[], Vec::as_slice)
+    }
+
+    /// The streams that hear messages.
+    #[must_use]
+    pub fn monitors(&self) -> &[StreamIx] {
+        &self.monitors
+    }
+}

@@ -1,0 +1,376 @@
+//! From a message's bytes to a checked request.
+
+use crate::event::{
+    ChainEnd, Event, Handle, Links, MAX_COUNTER, NamedLink, NodeInfo, NodeName, Refused, Request,
+    Space, StateWanted, Target, Tock, Write,
+};
+use crate::msgpack::{Fault, Head, Reader};
+use crate::path;
+use crate::wire::client::fields::{
+    Fields, int, names, node_ticks, path_of, resume, text, tick, tick_sets, truth, type_name,
+};
+
+/// What a client's message is.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Incoming<'a> {
+    /// A new request
+    Request(Handle, Request<'a>),
+    /// A request that cannot be done as it stands; `stream` if its answer
+    /// would be a stream
+    Refused {
+        /// Its number
+        handle: Handle,
+        /// Whether the answer has a stream's frame
+        stream: bool,
+        /// Why
+        why: Refused,
+    },
+    /// The client's first message, if it has number 0: how many messages of
+    /// a stream may be under way; 0: any number
+    Hello(u32),
+    /// A stream's messages up to this one have been taken.
+    Ack(Handle, u64),
+    /// Something for a stream that listens to nothing: ignored
+    Ignored,
+    /// No request: the text to answer, without a number
+    Nonsense(String),
+}
+
+/// Reads one whole message. `first` says whether it is the connection's
+/// first one; `fault` is what [`crate::wire::frame`] found wrong with it.
+#[must_use]
+pub fn decode(frame: &[u8], first: bool, fault: Option<Fault>) -> Incoming<'_> {
+    match Fields::find(frame) {
+        Ok(Some(fields)) => message(&fields, first, fault),
+        Ok(None) => Incoming::Nonsense(format!(
+            "'{}' object has no attribute 'seq'",
+            type_name(frame)
+        )),
+        Err(fault) => Incoming::Nonsense(fault.to_string()),
+    }
+}
+
+#[inline]
+fn message<'a>(fields: &Fields<'a>, first: bool, fault: Option<Fault>) -> Incoming<'a> {
+    let Some(seq) = fields.seq else {
+        return Incoming::Nonsense("seq".to_owned());
+    };
+    // numbers that are equal are the same number, whatever their encoding
+    let mut shortest = Vec::new();
+    let handle = match seq {
+        [0..=0x7f] => Handle::new(seq),
+        _ => match path::normalise(seq, &mut shortest) {
+            Ok(()) if shortest.len() <= 256 => Handle::new(&shortest),
+            Ok(()) => return Incoming::Nonsense("a seq of more than 256 bytes".to_owned()),
+            Err(why) => return Incoming::Nonsense(why.to_string()),
+        },
+    };
+    if first && handle.bytes() == [0] {
+        let window = fields.window().ok().flatten();
+        return Incoming::Hello(window.unwrap_or(0));
+    }
+    if let Some(fault) = fault {
+        return Incoming::Refused {
+            handle,
+            stream: false,
+            why: Refused::Value(fault),
+        };
+    }
+    let state = fields
+        .state
+        .and_then(|raw| Reader::new(raw).text().ok().flatten());
+    let Some(action) = fields.action else {
+        return match state {
+            Some("ack") => match fields.get("ack").map(int) {
+                Some(Ok(n)) => Incoming::Ack(handle, u64::try_from(n).unwrap_or(0)),
+                _ => Incoming::Ignored,
+            },
+            Some("end") => Incoming::Ignored,
+            _ if fields.get("error").is_some() => Incoming::Ignored,
+            _ => Incoming::Refused {
+                handle,
+                stream: false,
+                why: Refused::Missing("action"),
+            },
+        };
+    };
+    let action = match Reader::new(action).text() {
+        Ok(Some(action)) => action,
+        _ => "?",
+    };
+    let stream = matches!(
+        action,
+        "get_tree" | "get_tree_internal" | "watch" | "msg_monitor"
+    );
+    if state == Some("start") && !stream {
+        let why = Refused::UnknownAction(shortened(action));
+        return Incoming::Refused {
+            handle,
+            stream: false,
+            why,
+        };
+    }
+    match request(action, fields) {
+        Ok(request) => Incoming::Request(handle, request),
+        Err(why) => Incoming::Refused {
+            handle,
+            stream,
+            why,
+        },
+    }
+}
+
+fn shortened(action: &str) -> String {
+    action.chars().take(64).collect()
+}
+
+#[inline]
+fn request<'a>(action: &str, fields: &Fields<'a>) -> Result<Request<'a>, Refused> {
+    use Space::{Internal, User};
+    match action {
+        "get_value" => get(fields, User),
+        "set_value" => set(fields, User),
+        "get_internal" => get(fields, Internal),
+        "set_internal" => set(fields, Internal),
+        "delete_value" => delete(fields, User),
+        "delete_internal" => delete(fields, Internal),
+        _ => other(action, fields),
+    }
+}
+
+fn other<'a>(action: &str, fields: &Fields<'a>) -> Result<Request<'a>, Refused> {
+    use Space::{Internal, User};
+    Ok(match action {
+        "enum" | "enumerate" => enumerate(fields, User)?,
+        "enum_internal" => enumerate(fields, Internal)?,
+        "get_tree" => tree(fields, User)?,
+        "get_tree_internal" => tree(fields, Internal)?,
+        "watch" => Request::Watch {
+            path: fields.path()?,
+            links: fields.links(Links::None)?,
+            depths: fields.depths()?,
+            fetch: fields.flag("fetch"),
+            empty: fields.flag("empty"),
+            resume: fields.get("resume").map_or(Ok(None), resume)?,
+            numbered: fields.flag("numbered"),
+            window: fields.window()?,
+        },
+        "delete_tree" => Request::DeleteTree {
+            path: fields.path()?,
+            links: fields.links(Links::None)?,
+        },
+        "root" => Request::Root(fields.path()?),
+        "stop" => {
+            let mut task = Vec::new();
+            path::normalise(fields.need("task")?, &mut task)
+                .map_err(|why| Refused::Element(why.to_string()))?;
+            Request::Stop(Handle::new(&task))
+        }
+        "get_tock" => Request::GetTock,
+        "get_state" => Request::GetState(StateWanted {
+            nodes: fields.flag("nodes"),
+            known: fields.flag("known") || fields.flag("superseded"),
+            present: fields.flag("present"),
+            deleted: fields.flag("deleted"),
+            missing: fields.flag("missing"),
+            remote_missing: fields.flag("remote_missing"),
+            node_drop: fields.flag("node_drop"),
+            debug: fields.flag("debug"),
+        }),
+        "enum_node" => Request::EnumNode {
+            node: text(fields.need("node")?)?,
+            max: match fields.get("max") {
+                None | Some([0xc0]) => 0,
+                Some(raw) => u64::try_from(int(raw)?).unwrap_or(0),
+            },
+            current: fields.flag("current"),
+        },
+        "kill_node" => Request::KillNode(text(fields.need("node")?)?),
+        "check_deleted" => Request::CheckDeleted(tick_sets(fields.need("nodes")?)?),
+        "fake_info" => Request::FakeInfo {
+            info: Box::new(info(fields)?),
+            send: false,
+        },
+        "fake_info_send" => Request::FakeInfo {
+            info: Box::new(info(fields)?),
+            send: true,
+        },
+        "update" => Request::Update(Box::new(event(fields)?)),
+        "msg_send" => Request::MsgSend {
+            topic: fields.topic()?,
+            payload: payload(fields)?,
+        },
+        "msg_monitor" => Request::MsgMonitor {
+            topic: fields.topic()?,
+            raw: fields.flag("raw"),
+            window: fields.window()?,
+        },
+        _ => return Err(Refused::UnknownAction(shortened(action))),
+    })
+}
+
+#[inline]
+fn get<'a>(fields: &Fields<'a>, space: Space) -> Result<Request<'a>, Refused> {
+    let target = match fields.path {
+        Some(raw) => Target::Path(path_of(raw)?),
+        None => match fields.get("node") {
+            Some(node) => Target::Event(text(node)?, tick(fields.need("tick")?)?),
+            None => return Err(Refused::Missing("path")),
+        },
+    };
+    Ok(Request::Get {
+        space,
+        target,
+        links: fields.links(Links::None)?,
+    })
+}
+
+#[inline]
+fn set<'a>(fields: &Fields<'a>, space: Space) -> Result<Request<'a>, Refused> {
+    if fields.value.is_none() {
+        return Err(Refused::NoValue);
+    }
+    // "not given" as a value deletes
+    let value = fields.value.filter(|value| *value != [0xd4, 0x04, b'_']);
+    write(fields, space, value, fields.idem.is_some_and(truth))
+}
+
+fn delete<'a>(fields: &Fields<'a>, space: Space) -> Result<Request<'a>, Refused> {
+    match fields.value {
+        None | Some([0xd4, 0x04, b'_']) => write(fields, space, None, false),
+        Some(_) => Err(Refused::ValueGiven),
+    }
+}
+
+#[inline]
+fn write<'a>(
+    fields: &Fields<'a>,
+    space: Space,
+    value: Option<&'a [u8]>,
+    idem: bool,
+) -> Result<Request<'a>, Refused> {
+    Ok(Request::Write(Write {
+        space,
+        path: fields.path()?,
+        value,
+        links: fields.links(Links::Newest(1))?,
+        expect: fields.expect()?,
+        prev: fields.prev,
+        idem,
+    }))
+}
+
+fn enumerate<'a>(fields: &Fields<'a>, space: Space) -> Result<Request<'a>, Refused> {
+    let (with_data, empty) = (fields.flag("with_data"), fields.flag("empty"));
+    Ok(Request::Enum {
+        space,
+        path: fields.path()?,
+        with_data,
+        empty,
+    })
+}
+
+fn tree<'a>(fields: &Fields<'a>, space: Space) -> Result<Request<'a>, Refused> {
+    Ok(Request::GetTree {
+        space,
+        path: fields.path()?,
+        links: fields.links(Links::None)?,
+        depths: fields.depths()?,
+        empty: fields.flag("empty"),
+        window: fields.window()?,
+    })
+}
+
+/// A message's payload: an object's encoding, or bytes as they are.
+fn payload(fields: &Fields<'_>) -> Result<Vec<u8>, Refused> {
+    match (fields.get("data"), fields.get("raw")) {
+        (Some(_), Some(_)) => Err(Refused::BothPayloads),
+        (Some(data), None) => Ok(data.to_vec()),
+        (None, None) => Err(Refused::Missing("data")),
+        (None, Some(raw)) => {
+            let mut reader = Reader::new(raw);
+            match reader.head() {
+                Ok(Head::Bin(_) | Head::Str(_)) => Ok(reader.rest().to_vec()),
+                _ => Err(Refused::WrongType(format!(
+                    "'{}' object is not bytes",
+                    type_name(raw)
+                ))),
+            }
+        }
+    }
+}
+
+/// What nodes tell each other of their ticks. `superseded` goes before its
+/// other name `known`.
+fn info(fields: &Fields<'_>) -> Result<NodeInfo, Refused> {
+    let sets = |name| fields.get(name).map(tick_sets).transpose();
+    Ok(NodeInfo {
+        ticks: fields.get("ticks").map(node_ticks).transpose()?,
+        known: match sets("superseded")? {
+            Some(sets) => Some(sets),
+            None => sets("known")?,
+        },
+        deleted: sets("deleted")?,
+        missing: sets("missing")?,
+        node_drop: fields.get("node_drop").map(names).transpose()?,
+        ..NodeInfo::default()
+    })
+}
+
+/// A change in either form that nodes send: a fresh one is itself the top
+/// link of its chain, a repeated one has it under `chain`.
+fn event(fields: &Fields<'_>) -> Result<Event, Refused> {
+    let path = fields.path()?;
+    if path::has_inner_null(path) {
+        return Err(Refused::NullElement);
+    }
+    let tock = match Reader::new(fields.need("tock")?).head() {
+        Ok(Head::Uint(n)) if n <= MAX_COUNTER => Tock(n),
+        _ => return Err(Refused::BadValue("a tock is between 0 and 2^62".to_owned())),
+    };
+    let value = fields.value.or_else(|| fields.get("new_value"));
+    let value = value
+        .filter(|value| *value != [0xd4, 0x04, b'_'])
+        .map(Into::into);
+    let (chain, end) = match fields.chain {
+        Some(raw) => match Fields::find(raw).map_err(Refused::Value)? {
+            Some(link) => links(link)?,
+            None => {
+                let what = format!("'{}' object is not a chain", type_name(raw));
+                return Err(Refused::WrongType(what));
+            }
+        },
+        None => links(*fields)?,
+    };
+    Ok(Event {
+        path: path.to_owned(),
+        chain,
+        end,
+        tock,
+        value,
+    })
+}
+
+/// A chain, from its newest link on.
+fn links(mut link: Fields<'_>) -> Result<(Vec<NamedLink>, ChainEnd), Refused> {
+    let mut chain = Vec::new();
+    loop {
+        let node = NodeName::new(text(link.need("node")?)?);
+        chain.push(NamedLink {
+            node,
+            tick: tick(link.need("tick")?)?,
+        });
+        match link.prev {
+            None => return Ok((chain, ChainEnd::Cut)),
+            Some([0xc0]) => return Ok((chain, ChainEnd::Start)),
+            Some(raw) => match Fields::find(raw).map_err(Refused::Value)? {
+                Some(older) => link = older,
+                None => {
+                    let what = format!("'{}' object is not a chain", type_name(raw));
+                    return Err(Refused::WrongType(what));
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,345 @@
+//! The fields of a request, found but not yet looked into, and the ways to
+//! read one. What the original's errors say of a wrong field is kept where
+//! programs may look at it: the class and the field's name.
+
+use crate::event::{Depths, Expect, Links, NodeName, Refused, Tick, TickSet, Topic};
+use crate::msgpack::{EXT_MARKED, EXT_PATH, Fault, Head, Reader};
+use crate::path::{self, ElemError, Path, PathElem, PathError, PathRef};
+
+/// A request's fields: those that most requests have, and where to look for
+/// the others.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Fields<'a> {
+    pub(super) seq: Option<&'a [u8]>,
+    pub(super) action: Option<&'a [u8]>,
+    pub(super) state: Option<&'a [u8]>,
+    pub(super) path: Option<&'a [u8]>,
+    pub(super) value: Option<&'a [u8]>,
+    pub(super) chain: Option<&'a [u8]>,
+    pub(super) prev: Option<&'a [u8]>,
+    pub(super) nchain: Option<&'a [u8]>,
+    pub(super) idem: Option<&'a [u8]>,
+    pub(super) qlen: Option<&'a [u8]>,
+    pairs: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    /// Finds the fields of a map; `None` if it is none.
+    #[inline]
+    pub(super) fn find(frame: &'a [u8]) -> Result<Option<Self>, Fault> {
+        let mut reader = Reader::new(frame);
+        let Head::Map(n) = reader.head()? else {
+            return Ok(None);
+        };
+        let mut fields = Self {
+            pairs: reader.rest(),
+            ..Self::default()
+        };
+        for _ in 0..n {
+            let Some(key) = key(&mut reader)? else {
+                reader.object()?;
+                continue;
+            };
+            let item = Some(reader.object()?);
+            match key {
+                b"seq" => fields.seq = item,
+                b"action" => fields.action = item,
+                b"state" => fields.state = item,
+                b"path" => fields.path = item,
+                b"value" => fields.value = item,
+                b"chain" => fields.chain = item,
+                b"prev" => fields.prev = item,
+                b"nchain" => fields.nchain = item,
+                b"idem" => fields.idem = item,
+                b"qlen" => fields.qlen = item,
+                _ => {}
+            }
+        }
+        Ok(Some(fields))
+    }
+
+    /// Any field, by name.
+    pub(super) fn get(&self, name: &str) -> Option<&'a [u8]> {
+        let mut reader = Reader::new(self.pairs);
+        let mut found = None;
+        while !reader.is_empty() {
+            let key = key(&mut reader).ok()?;
+            let item = reader.object().ok()?;
+            if key == Some(name.as_bytes()) {
+                found = Some(item);
+            }
+        }
+        found
+    }
+
+    /// A field that must be there.
+    pub(super) fn need(&self, name: &'static str) -> Result<&'a [u8], Refused> {
+        self.get(name).ok_or(Refused::Missing(name))
+    }
+
+    /// Whether a field is there and true, as Python counts truth.
+    pub(super) fn flag(&self, name: &str) -> bool {
+        self.get(name).is_some_and(truth)
+    }
+
+    pub(super) fn path(&self) -> Result<PathRef<'a>, Refused> {
+        path_of(self.path.ok_or(Refused::Missing("path"))?)
+    }
+
+    pub(super) fn links(&self, default: Links) -> Result<Links, Refused> {
+        match self.nchain {
+            None => Ok(default),
+            Some(raw) => Ok(match int(raw)? {
+                0 => Links::None,
+                n if n < 0 => Links::All,
+                n => Links::Newest(u32::try_from(n).unwrap_or(u32::MAX)),
+            }),
+        }
+    }
+
+    pub(super) fn depths(&self) -> Result<Depths, Refused> {
+        let depth = |name, default: u32| match self.get(name) {
+            None | Some([0xc0]) => Ok(default),
+            // a negative maximum means none, a negative minimum is none
+            Some(raw) => int(raw).map(|n| match n {
+                n if n < 0 => default,
+                n => u32::try_from(n).unwrap_or(u32::MAX),
+            }),
+        };
+        Ok(Depths {
+            min: depth("min_depth", 0)?,
+            max: depth("max_depth", u32::MAX)?,
+        })
+    }
+
+    pub(super) fn window(&self) -> Result<Option<u32>, Refused> {
+        match self.qlen {
+            None | Some([0xc0]) => Ok(None),
+            Some(raw) => Ok(Some(u32::try_from(int(raw)?.max(0)).unwrap_or(u32::MAX))),
+        }
+    }
+
+    pub(super) fn expect(&self) -> Result<Option<Expect<'a>>, Refused> {
+        let Some(raw) = self.chain else {
+            return Ok(None);
+        };
+        if raw == [0xc0] {
+            return Ok(Some(Expect::New));
+        }
+        let Some(link) = Fields::find(raw).map_err(Refused::Value)? else {
+            return Err(wrong(raw, "is not a chain"));
+        };
+        let node = text(link.need("node")?)?;
+        let tick = tick(link.need("tick")?)?;
+        Ok(Some(Expect::Link(node, tick)))
+    }
+
+    pub(super) fn topic(&self) -> Result<Topic, Refused> {
+        topic(self.need("topic")?)
+    }
+}
+
+/// The next key of a map, if it is a text; it is read in any case.
+#[inline]
+fn key<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a [u8]>, Fault> {
+    let before = *reader;
+    if let Head::Str(n) = reader.head()? {
+        return reader.take(n).map(Some);
+    }
+    *reader = before;
+    reader.object()?;
+    Ok(None)
+}
+
+/// An object's truth, as Python counts it.
+pub(super) fn truth(raw: &[u8]) -> bool {
+    match Reader::new(raw).head() {
+        Ok(Head::Bool(b)) => b,
+        Ok(Head::Uint(n)) => n != 0,
+        Ok(Head::Float(x)) => x != 0.0,
+        Ok(Head::Str(n) | Head::Bin(n) | Head::Array(n) | Head::Map(n) | Head::Ext(_, n)) => n > 0,
+        Ok(Head::Neg(_)) => true,
+        Ok(Head::Nil) | Err(_) => false,
+    }
+}
+
+/// The name of an object's type, as Python has it.
+pub(super) fn type_name(raw: &[u8]) -> &'static str {
+    match Reader::new(raw).head() {
+        Ok(Head::Nil) | Err(_) => "NoneType",
+        Ok(Head::Bool(_)) => "bool",
+        Ok(Head::Uint(_) | Head::Neg(_) | Head::Ext(crate::msgpack::EXT_BIG, _)) => "int",
+        Ok(Head::Float(_)) => "float",
+        Ok(Head::Str(_)) => "str",
+        Ok(Head::Bin(_)) => "bytes",
+        Ok(Head::Array(_)) => "tuple",
+        Ok(Head::Map(_)) => "dict",
+        Ok(Head::Ext(EXT_PATH | EXT_MARKED, _)) => "Path",
+        Ok(Head::Ext(..)) => "ExtType",
+    }
+}
+
+fn wrong(raw: &[u8], what: &str) -> Refused {
+    Refused::WrongType(format!("'{}' object {what}", type_name(raw)))
+}
+
+pub(super) fn int(raw: &[u8]) -> Result<i64, Refused> {
+    match Reader::new(raw).head() {
+        Ok(Head::Uint(n)) => Ok(i64::try_from(n).unwrap_or(i64::MAX)),
+        Ok(Head::Neg(n)) => Ok(n),
+        Ok(Head::Bool(b)) => Ok(i64::from(b)),
+        _ => Err(wrong(raw, "cannot be interpreted as an integer")),
+    }
+}
+
+pub(super) fn tick(raw: &[u8]) -> Result<Tick, Refused> {
+    match Reader::new(raw).head() {
+        Ok(Head::Uint(n)) if n <= crate::event::MAX_COUNTER => Ok(Tick(n)),
+        Ok(Head::Uint(_) | Head::Neg(_)) => {
+            Err(Refused::BadValue("a tick is between 0 and 2^62".to_owned()))
+        }
+        _ => Err(wrong(raw, "cannot be interpreted as an integer")),
+    }
+}
+
+pub(super) fn text(raw: &[u8]) -> Result<&str, Refused> {
+    match Reader::new(raw).text() {
+        Ok(Some(text)) => Ok(text),
+        _ => Err(wrong(raw, "is not a text")),
+    }
+}
+
+/// A path: an extension 3 or, everywhere as good, a list.
+#[inline]
+pub(super) fn path_of(raw: &[u8]) -> Result<PathRef<'_>, Refused> {
+    let mut reader = Reader::new(raw);
+    let elements = match reader.head().map_err(Refused::Value)? {
+        Head::Ext(EXT_PATH, _) | Head::Array(_) => reader.rest(),
+        Head::Ext(EXT_MARKED, _) => {
+            reader.object().map_err(Refused::Value)?;
+            reader.rest()
+        }
+        Head::Str(_) => return Err(wrong(raw, "is not a path")),
+        _ => return Err(wrong(raw, "is not iterable")),
+    };
+    let path = PathRef::new(elements);
+    match path::check(path) {
+        Ok(_) => Ok(path),
+        Err(PathError::Elem(ElemError::Encoding(fault))) => Err(Refused::Value(fault)),
+        Err(why) => Err(Refused::Element(why.to_string())),
+    }
+}
+
+/// A topic: a list or path whose elements are taken as texts, or a path's
+/// text. A slash separates levels, as the broker has it.
+fn topic(raw: &[u8]) -> Result<Topic, Refused> {
+    let mut levels: Vec<String> = Vec::new();
+    let mut add = |level: &str| levels.extend(level.split('/').map(str::to_owned));
+    if let Ok(Some(text)) = Reader::new(raw).text() {
+        let path: Path = text
+            .parse()
+            .map_err(|why: path::ParseError| Refused::BadValue(why.to_string()))?;
+        path.iter().for_each(|element| add(&element.level()));
+    } else {
+        for (n, element) in path_of(raw)?.elements().enumerate() {
+            let element = element.map_err(Refused::Value)?;
+            match PathElem::decode(element) {
+                Ok(PathElem::Str(text)) => add(&text),
+                Ok(_) if n == 0 => return Err(wrong(element, "is not subscriptable")),
+                Ok(element) => add(&element.level()),
+                Err(why) => return Err(Refused::Element(why.to_string())),
+            }
+        }
+    }
+    if levels.is_empty() {
+        return Err(Refused::EmptyTopic);
+    }
+    if levels.len() > 128 || levels.iter().map(|l| l.len() + 1).sum::<usize>() > 65_535 {
+        return Err(Refused::TooMany("topic levels, or bytes of a topic"));
+    }
+    Ok(Topic(levels))
+}
+
+/// `{NODE: ranges}`
+pub(super) fn tick_sets(raw: &[u8]) -> Result<Vec<(NodeName, TickSet)>, Refused> {
+    let mut reader = Reader::new(raw);
+    let Ok(Head::Map(n)) = reader.head() else {
+        return Err(wrong(raw, "is not a map"));
+    };
+    let mut sets = Vec::new();
+    for _ in 0..n {
+        let node = text(reader.object().map_err(Refused::Value)?)?;
+        let ranges = reader.object().map_err(Refused::Value)?;
+        sets.push((NodeName::new(node), tick_set(ranges)?));
+    }
+    Ok(sets)
+}
+
+/// A list of ticks and of pairs `[from, end)`.
+fn tick_set(raw: &[u8]) -> Result<TickSet, Refused> {
+    let mut reader = Reader::new(raw);
+    let Ok(Head::Array(n)) = reader.head() else {
+        return Err(wrong(raw, "is not a list"));
+    };
+    let mut set = TickSet::new();
+    for _ in 0..n {
+        let item = reader.object().map_err(Refused::Value)?;
+        let mut pair = Reader::new(item);
+        if pair.head() == Ok(Head::Array(2)) {
+            let from = tick(pair.object().map_err(Refused::Value)?)?;
+            let end = tick(pair.object().map_err(Refused::Value)?)?;
+            set.insert_range(from.0.max(1)..=end.0.saturating_sub(1));
+        } else {
+            let Tick(tick) = tick(item)?;
+            set.insert_range(tick.max(1)..=tick);
+        }
+    }
+    Ok(set)
+}
+
+/// `{NODE: tick or null}`
+pub(super) fn node_ticks(raw: &[u8]) -> Result<Vec<(NodeName, Option<Tick>)>, Refused> {
+    let mut reader = Reader::new(raw);
+    let Ok(Head::Map(n)) = reader.head() else {
+        return Err(wrong(raw, "is not a map"));
+    };
+    let mut ticks = Vec::new();
+    for _ in 0..n {
+        let node = text(reader.object().map_err(Refused::Value)?)?;
+        let item = reader.object().map_err(Refused::Value)?;
+        let tick = if item == [0xc0] {
+            None
+        } else {
+            Some(tick(item)?)
+        };
+        ticks.push((NodeName::new(node), tick));
+    }
+    Ok(ticks)
+}
+
+/// A list of names.
+pub(super) fn names(raw: &[u8]) -> Result<Vec<NodeName>, Refused> {
+    let mut reader = Reader::new(raw);
+    let Ok(Head::Array(n)) = reader.head() else {
+        return Err(wrong(raw, "is not a list"));
+    };
+    let mut names = Vec::new();
+    for _ in 0..n {
+        names.push(NodeName::new(text(
+            reader.object().map_err(Refused::Value)?,
+        )?));
+    }
+    Ok(names)
+}
+
+/// The two numbers of `resume`.
+pub(super) fn resume(raw: &[u8]) -> Result<Option<(u64, u64)>, Refused> {
+    if raw == [0xc0] {
+        return Ok(None);
+    }
+    let mut reader = Reader::new(raw);
+    match (reader.head(), reader.head(), reader.head()) {
+        (Ok(Head::Array(2)), Ok(Head::Uint(run)), Ok(Head::Uint(n))) => Ok(Some((run, n))),
+        _ => Err(wrong(raw, "is not a pair of numbers")),
+    }
+}

@@ -1,0 +1,618 @@
+//! From messages to bytes: what waits to be sent to one client.
+//!
+//! A message is encoded once, straight into the connection's buffer. Streams
+//! with flow control number their messages; those beyond the window wait,
+//! encoded, until the client acknowledges earlier ones.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::event::{
+    Chain, ChainEnd, Handle, Message, NodeInfo, NodeName, Payload, Sink, State, Tick, TickSet, To,
+    Tock,
+};
+use crate::msgpack::{EXT_PATH, write};
+use crate::path::PathRef;
+use crate::wire::client::{VERSION, errors};
+
+/// Bytes that may wait before streams that can wait do.
+const ENOUGH: usize = 128 << 10;
+/// Capacity that an empty buffer keeps.
+const KEEP: usize = 16 << 10;
+/// The smallest window that works: acknowledgements come when more than a
+/// third of it is used, and the first message is never acknowledged alone.
+const LEAST_WINDOW: u32 = 4;
+
+/// How a server handles flow control.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Windows {
+    /// What the greeting announces, and the most that a client may ask for
+    pub most: u32,
+}
+
+/// What waits for one client.
+#[derive(Debug)]
+pub struct Outbox {
+    out: Vec<u8>,
+    /// Bytes of `out` that have left
+    left: usize,
+    windows: Windows,
+    /// What the client's hello asked for
+    window: Option<u32>,
+    flows: BTreeMap<Handle, Flow>,
+    held: usize,
+}
+
+/// One stream under flow control.
+#[derive(Debug)]
+struct Flow {
+    window: u64,
+    sent: u64,
+    acked: u64,
+    held: VecDeque<Box<[u8]>>,
+    closing: bool,
+}
+
+impl Flow {
+    const fn is_open(&self) -> bool {
+        self.sent + 1 < self.acked + self.window
+    }
+}
+
+impl Outbox {
+    /// Nothing waits yet.
+    #[must_use]
+    pub const fn new(windows: Windows) -> Self {
+        Self {
+            out: Vec::new(),
+            left: 0,
+            windows,
+            window: None,
+            flows: BTreeMap::new(),
+            held: 0,
+        }
+    }
+
+    /// The client's hello: 0 means no flow control.
+    pub fn hello(&mut self, window: u32) {
+        self.window = self.windows.limit(window);
+    }
+
+    /// What can be sent now.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.out.get(self.left..).unwrap_or(&[])
+    }
+
+    /// The first `n` bytes have been sent.
+    #[inline]
+    pub fn consume(&mut self, n: usize) {
+        self.left += n;
+        if self.left >= self.out.len() {
+            self.left = 0;
+            self.out.clear();
+            if self.out.capacity() > KEEP {
+                self.out.shrink_to(KEEP);
+            }
+        } else if self.left > ENOUGH && self.left > self.out.len() / 2 {
+            self.out.drain(..self.left);
+            self.left = 0;
+        }
+    }
+
+    /// The memory of an idle connection is given back.
+    pub fn rest(&mut self) {
+        if self.out.is_empty() {
+            self.out = Vec::new();
+        }
+    }
+
+    /// The client has taken this stream's messages up to `n`. Returns
+    /// whether the stream may have become able to send.
+    pub fn ack(&mut self, stream: &Handle, n: u64) -> bool {
+        let Some(flow) = self.flows.get_mut(stream) else {
+            return false;
+        };
+        flow.acked = flow.acked.max(n.min(flow.sent));
+        while flow.sent + 1 < flow.acked + flow.window + flow.held.len() as u64 {
+            let Some(message) = flow.held.pop_front() else {
+                break;
+            };
+            self.held -= message.len();
+            self.out.extend_from_slice(&message);
+        }
+        if flow.closing && flow.held.is_empty() {
+            self.flows.remove(stream);
+        }
+        true
+    }
+}
+
+impl Windows {
+    fn limit(self, wanted: u32) -> Option<u32> {
+        match wanted.min(self.most) {
+            0 => None,
+            n => Some(n.max(LEAST_WINDOW)),
+        }
+    }
+}
+
+impl Sink for Outbox {
+    #[inline]
+    fn send(&mut self, to: To<'_>, message: &Message<'_>, tock: Tock) {
+        let (handle, stream) = match to {
+            To::Request(handle) => (handle, false),
+            To::Stream(handle) => (handle, true),
+        };
+        if !stream || self.flows.is_empty() {
+            encode(&mut self.out, handle, None, message, tock, self.windows);
+            return;
+        }
+        let Some(flow) = self.flows.get_mut(handle).filter(|flow| !flow.closing) else {
+            encode(&mut self.out, handle, None, message, tock, self.windows);
+            return;
+        };
+        let open = flow.held.is_empty() && flow.is_open();
+        flow.sent += 1;
+        let number = Some(flow.sent);
+        if open {
+            encode(&mut self.out, handle, number, message, tock, self.windows);
+        } else {
+            let mut bytes = Vec::new();
+            encode(&mut bytes, handle, number, message, tock, self.windows);
+            self.held += bytes.len();
+            flow.held.push_back(bytes.into());
+        }
+    }
+
+    fn open(&mut self, stream: &Handle, window: Option<u32>) {
+        let window = match window {
+            Some(window) => self.windows.limit(window),
+            None => self.window,
+        };
+        // a number that is used again: what the last stream held is moot
+        if let Some(flow) = self.flows.remove(stream) {
+            self.held -= flow.held.iter().map(|m| m.len()).sum::<usize>();
+        }
+        if let Some(window) = window {
+            let window = u64::from(window);
+            let flow = Flow {
+                window,
+                sent: 0,
+                acked: 0,
+                held: VecDeque::new(),
+                closing: false,
+            };
+            self.flows.insert(stream.clone(), flow);
+        }
+    }
+
+    fn close(&mut self, stream: &Handle) {
+        if let Some(flow) = self.flows.get_mut(stream) {
+            flow.closing = true;
+            if flow.held.is_empty() {
+                self.flows.remove(stream);
+            }
+        }
+    }
+
+    #[inline]
+    fn room(&self, stream: &Handle) -> bool {
+        self.out.len() - self.left < ENOUGH
+            && self
+                .flows
+                .get(stream)
+                .is_none_or(|flow| flow.held.is_empty() && flow.is_open())
+    }
+
+    #[inline]
+    fn waiting(&self) -> usize {
+        self.out.len() - self.left + self.held
+    }
+}
+
+/// Writes a message's map. `number` is its place in a stream with flow
+/// control.
+#[inline]
+fn encode(
+    out: &mut Vec<u8>,
+    handle: &Handle,
+    number: Option<u64>,
+    message: &Message<'_>,
+    tock: Tock,
+    windows: Windows,
+) {
+    let mut map = Map {
+        out,
+        handle,
+        number,
+    };
+    match *message {
+        Message::Entry {
+            value,
+            chain,
+            tock: own,
+            path,
+            as_list,
+        } => {
+            let n = usize::from(value.is_some())
+                + usize::from(chain.is_some())
+                + usize::from(path.is_some())
+                + 1;
+            map.begin(n);
+            map.value(b"\xa5value", value);
+            match chain {
+                None => {}
+                Some(None) => {
+                    map.key(b"\xa5chain");
+                    write::nil(map.out);
+                }
+                Some(Some(chain)) => map.chain(Some(chain)),
+            }
+            map.tock(own.unwrap_or(tock));
+            if let Some(path) = path {
+                map.path(path, if as_list { Some(path.len()) } else { None });
+            }
+        }
+        Message::Changed {
+            changed,
+            prev,
+            chain,
+            tock,
+        } => {
+            let n = 2 + usize::from(prev.is_some()) + usize::from(chain.is_some());
+            map.begin(n);
+            map.key(b"\xa7changed");
+            write::bool(map.out, changed);
+            map.value(b"\xa4prev", prev);
+            map.chain(chain);
+            map.tock(tock);
+        }
+        Message::Node {
+            value,
+            chain,
+            tock,
+            depth,
+            path,
+            count,
+            top,
+            at,
+        } => {
+            let n = 3
+                + usize::from(value.is_some())
+                + usize::from(chain.is_some())
+                + usize::from(at.is_some());
+            map.begin(n);
+            map.value(b"\xa5value", value);
+            map.chain(chain);
+            map.tock(tock);
+            map.path(
+                path,
+                if top && depth == 0 {
+                    None
+                } else {
+                    Some(count as usize)
+                },
+            );
+            map.key(b"\xa5depth");
+            write::uint(map.out, u64::from(depth));
+            map.at(at);
+        }
+        _ => encode_rare(&mut map, message, tock, windows),
+    }
+}
+
+fn encode_rare(map: &mut Map<'_>, message: &Message<'_>, tock: Tock, windows: Windows) {
+    match *message {
+        Message::Entry { .. } | Message::Changed { .. } | Message::Node { .. } => {}
+        Message::Greeting { node, tick } => {
+            map.begin(6);
+            map.key(b"\xa7version");
+            write::array(map.out, VERSION.len());
+            for n in VERSION {
+                write::uint(map.out, n);
+            }
+            map.key(b"\xa4node");
+            write::str(map.out, node.as_str());
+            map.key(b"\xa4tick");
+            write_tick(map.out, tick);
+            map.key(b"\xa4qlen");
+            write::uint(map.out, u64::from(windows.most.max(LEAST_WINDOW)));
+            // how this server is recognised: others do not send it
+            map.key(b"\xa4moat");
+            write::map(map.out, 2);
+            write::str(map.out, "version");
+            write::str(map.out, env!("CARGO_PKG_VERSION"));
+            write::str(map.out, "features");
+            write::array(map.out, 1);
+            write::str(map.out, "resume");
+            map.tock(tock);
+        }
+        Message::Complaint(words) => {
+            write::map(map.out, 2);
+            map.key(b"\xa5error");
+            write::str(map.out, words);
+            map.tock(tock);
+        }
+        Message::Done => {
+            map.begin(1);
+            map.tock(tock);
+        }
+        Message::Truth(truth) => {
+            map.begin(2);
+            map.key(b"\xa6result");
+            write::bool(map.out, truth);
+            map.tock(tock);
+        }
+        Message::Count(n) => {
+            map.begin(2);
+            map.key(b"\xa7changed");
+            write::uint(map.out, n);
+            map.tock(tock);
+        }
+        Message::Deleted {
+            chain,
+            prev,
+            tock,
+            depth,
+            path,
+            count,
+        } => {
+            map.begin(5 + usize::from(prev.is_some()) + usize::from(has_prev(&chain)));
+            // the chain's newest link is the message itself
+            map.link(chain);
+            map.path(path, Some(count as usize));
+            map.value(b"\xa9old_value", prev);
+            map.key(b"\xa5depth");
+            write::uint(map.out, u64::from(depth));
+            map.tock(tock);
+        }
+        Message::Names { count, elements } => {
+            map.begin(2);
+            map.key(b"\xa6result");
+            write::array(map.out, count);
+            map.out.extend_from_slice(elements);
+            map.tock(tock);
+        }
+        Message::Children { count, pairs } => {
+            map.begin(2);
+            map.key(b"\xa6result");
+            write::map(map.out, count);
+            map.out.extend_from_slice(pairs);
+            map.tock(tock);
+        }
+        Message::Ticks(ticks) => {
+            map.begin(2);
+            map.key(b"\xa6result");
+            write::array(map.out, ticks.len());
+            for tick in ticks {
+                write::uint(map.out, *tick);
+            }
+            map.tock(tock);
+        }
+        Message::Info { node, info } => map.info(node, info, tock),
+        Message::Heard {
+            topic,
+            payload,
+            form,
+        } => {
+            map.begin(if form == Payload::Broken { 4 } else { 3 });
+            map.key(b"\xa5topic");
+            write::array(map.out, topic.len());
+            for level in topic {
+                write::str(map.out, level);
+            }
+            if form == Payload::Object {
+                map.key(b"\xa4data");
+                map.out.extend_from_slice(payload);
+            } else {
+                map.key(b"\xa3raw");
+                write::bin(map.out, payload);
+            }
+            if form == Payload::Broken {
+                map.key(b"\xa5error");
+                write::str(map.out, "FormatError()");
+            }
+            map.tock(tock);
+        }
+        Message::State(state) => {
+            let (word, at, resumed) = match state {
+                State::Start => ("start", None, None),
+                State::End => ("end", None, None),
+                State::UpToDate { at, resumed } => ("uptodate", Some(at), resumed),
+            };
+            map.begin(2 + usize::from(at.is_some()) + usize::from(resumed.is_some()));
+            map.key(b"\xa5state");
+            write::str(map.out, word);
+            map.at(at);
+            if let Some(resumed) = resumed {
+                map.key(b"\xa7resumed");
+                write::bool(map.out, resumed);
+            }
+            map.tock(tock);
+        }
+        Message::Error { why, at } => {
+            let (kind, info) = (errors::kind(why), errors::info(why));
+            map.begin(3 + usize::from(at.is_some()) + usize::from(info.is_some()));
+            map.key(b"\xa5error");
+            write::str(map.out, &errors::text(why));
+            map.key(b"\xa5etype");
+            write::str(map.out, kind);
+            if let Some(info) = info {
+                map.key(b"\xa4info");
+                map.out.extend_from_slice(&info);
+            }
+            map.at(at);
+            map.tock(tock);
+        }
+    }
+}
+
+/// Whether the newest link's message says what was before it.
+const fn has_prev(chain: &Chain<'_>) -> bool {
+    chain.links.len() > 1 || matches!(chain.end, ChainEnd::Start)
+}
+
+/// A message being written.
+struct Map<'o> {
+    out: &'o mut Vec<u8>,
+    handle: &'o Handle,
+    number: Option<u64>,
+}
+
+impl Map<'_> {
+    /// Begins with what every message has; `n` more items follow.
+    #[inline]
+    fn begin(&mut self, n: usize) {
+        write::map(self.out, n + 1 + usize::from(self.number.is_some()));
+        self.key(b"\xa3seq");
+        self.out.extend_from_slice(self.handle.bytes());
+        if let Some(number) = self.number {
+            self.key(b"\xa4wseq");
+            write::uint(self.out, number);
+        }
+    }
+
+    #[inline]
+    fn key(&mut self, encoded: &[u8]) {
+        self.out.extend_from_slice(encoded);
+    }
+
+    #[inline]
+    fn value(&mut self, key: &[u8], value: Option<&[u8]>) {
+        if let Some(value) = value {
+            self.key(key);
+            self.out.extend_from_slice(value);
+        }
+    }
+
+    #[inline]
+    fn tock(&mut self, tock: Tock) {
+        self.key(b"\xa4tock");
+        write::uint(self.out, tock.0);
+    }
+
+    fn at(&mut self, at: Option<(u64, u64)>) {
+        if let Some((run, number)) = at {
+            self.key(b"\xa2at");
+            write::array(self.out, 2);
+            write::uint(self.out, run);
+            write::uint(self.out, number);
+        }
+    }
+
+    /// A path: with a count as a list, else as what it is.
+    #[inline]
+    fn path(&mut self, path: PathRef<'_>, as_list: Option<usize>) {
+        self.key(b"\xa4path");
+        match as_list {
+            Some(count) => write::array(self.out, count),
+            None => write::ext(self.out, EXT_PATH, path.bytes().len()),
+        }
+        self.out.extend_from_slice(path.bytes());
+    }
+
+    #[inline]
+    fn chain(&mut self, chain: Option<Chain<'_>>) {
+        if let Some(chain) = chain {
+            self.key(b"\xa5chain");
+            write::map(self.out, 2 + usize::from(has_prev(&chain)));
+            self.link(chain);
+        }
+    }
+
+    /// The items of a chain's newest link, with all older ones in `prev`.
+    #[inline]
+    fn link(&mut self, chain: Chain<'_>) {
+        let last = chain.links.len().saturating_sub(1);
+        for (n, link) in chain.links.iter().enumerate() {
+            let name = chain
+                .names
+                .get(link.node().0 as usize)
+                .map_or("", NodeName::as_str);
+            self.key(b"\xa4node");
+            write::str(self.out, name);
+            self.key(b"\xa4tick");
+            write::uint(self.out, link.tick().0);
+            if n < last {
+                self.key(b"\xa4prev");
+                // the next link has a `prev` of its own, unless it is the
+                // last one and the chain was cut there
+                let more = n + 1 < last || chain.end == ChainEnd::Start;
+                write::map(self.out, 2 + usize::from(more));
+            } else if chain.end == ChainEnd::Start {
+                self.key(b"\xa4prev");
+                write::nil(self.out);
+            }
+        }
+    }
+
+    fn info(&mut self, node: &NodeName, info: &NodeInfo, tock: Tock) {
+        let sets = [
+            ("known", &info.known),
+            ("present", &info.present),
+            ("deleted", &info.deleted),
+            ("missing", &info.missing),
+            ("remote_missing", &info.remote_missing),
+        ];
+        let n = sets.iter().filter(|(_, set)| set.is_some()).count()
+            + usize::from(info.ticks.is_some())
+            + usize::from(info.node_drop.is_some())
+            + usize::from(info.debug);
+        self.begin(n + 2);
+        if let Some(ticks) = &info.ticks {
+            write::str(self.out, "nodes");
+            write::map(self.out, ticks.len());
+            for (node, tick) in ticks {
+                write::str(self.out, node.as_str());
+                write_tick(self.out, *tick);
+            }
+        }
+        for (name, set) in sets {
+            if let Some(set) = set {
+                write::str(self.out, name);
+                write::map(self.out, set.len());
+                for (node, ticks) in set {
+                    write::str(self.out, node.as_str());
+                    write_ticks(self.out, ticks);
+                }
+            }
+        }
+        if let Some(names) = &info.node_drop {
+            write::str(self.out, "node_drop");
+            write::array(self.out, names.len());
+            for name in names {
+                write::str(self.out, name.as_str());
+            }
+        }
+        if info.debug {
+            write::str(self.out, "debug");
+            write::map(self.out, 0);
+        }
+        self.key(b"\xa4node");
+        write::str(self.out, node.as_str());
+        self.tock(tock);
+    }
+}
+
+fn write_tick(out: &mut Vec<u8>, tick: Option<Tick>) {
+    match tick {
+        None => write::nil(out),
+        Some(tick) => write::uint(out, tick.0),
+    }
+}
+
+/// Ascending; a single tick as a number, more as a pair whose end is not
+/// part of it.
+fn write_ticks(out: &mut Vec<u8>, ticks: &TickSet) {
+    write::array(out, ticks.intervals());
+    for range in ticks.ranges() {
+        if range.start() == range.end() {
+            write::uint(out, *range.start());
+        } else {
+            write::array(out, 2);
+            write::uint(out, *range.start());
+            write::uint(out, range.end().saturating_add(1));
+        }
+    }
+}
