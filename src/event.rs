@@ -59,6 +59,11 @@ pub struct Tock(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeIx(pub u32);
 
+/// A client's connection, as the node knows it. May be reused once its
+/// client has been disconnected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u32);
+
 /// One link of a chain, in the memory's form: event `tick` of node `node`.
 ///
 /// Twelve bytes, because every entry has one.

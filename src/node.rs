@@ -18,7 +18,7 @@ pub mod tree;
 pub mod view;
 pub mod watch;
 
-pub use machine::{Effects, Machine, Output, SessionId};
+pub use machine::{Effects, Machine, Output};
 
 /// What one client may take.
 #[derive(Debug, Clone, PartialEq, Eq)]

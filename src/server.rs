@@ -18,9 +18,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::event::{NodeName, Refused};
-use crate::node::Limits;
 use crate::server::node::Node;
 
+pub use crate::node::Limits;
 pub use listen::Listen;
 
 /// How long clients may take to receive their last messages.

@@ -5,7 +5,6 @@ use clap::Args;
 
 use crate::config::{Backend, Listener, Server, Ssl};
 use crate::event::NodeName;
-use crate::node::Limits;
 use crate::path::PathElem;
 use crate::server;
 use crate::text;
@@ -96,11 +95,11 @@ fn options(
         root_topic: config.root.0.iter().map(PathElem::level).collect(),
         buffer: config.buffer,
         frame: config.frame.get(),
-        limits: Limits {
+        limits: server::Limits {
             value: config.value.get(),
             message: config.value.get(),
             watch_buffer: config.watch.buffer.get(),
-            ..Limits::default()
+            ..server::Limits::default()
         },
     }))
 }

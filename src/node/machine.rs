@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::event::{
-    Event, Handle, Message, NodeInfo, NodeName, Payload, Refused, Request, Sink, State, Tick, To,
-    Tock, Topic,
+    Event, Handle, Message, NodeInfo, NodeName, Payload, Refused, Request, SessionId, Sink, State,
+    Tick, To, Tock, Topic,
 };
 use crate::msgpack;
 use crate::node::Limits;
@@ -15,11 +15,6 @@ use crate::node::tree::Ix;
 use crate::node::view::{View, ViewState};
 use crate::node::watch::{Kind, Stream, StreamIx, Streams, Subtree};
 use crate::path::RawPath;
-
-/// A client's connection, as the machine knows it. May be reused once its
-/// client has been disconnected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct SessionId(pub u32);
 
 /// What the shell is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,8 +9,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::event::{Expect, Handle, Links, NamedLink, NodeName, Space, Tick, Write};
-use crate::node::machine::SessionId;
+use crate::event::{Expect, Handle, Links, NamedLink, NodeName, SessionId, Space, Tick, Write};
 use crate::node::time::Timestamp;
 use crate::path::{PathRef, RawPath};
 

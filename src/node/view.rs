@@ -16,10 +16,13 @@ use crate::event::{
 use crate::msgpack::{Head, Reader};
 use crate::node::Limits;
 use crate::node::merge::{Exhausted, Replica};
-use crate::node::tree::{Entry, Ix};
+use crate::node::tree::Entry;
+
 use crate::node::watch::LastPath;
 use crate::path::{ElemError, PathRef, RawPath};
 use crate::value;
+
+pub use crate::node::tree::Ix;
 
 /// What an action needs at an entry; the letters of an access rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,8 +12,7 @@ use std::collections::{BTreeSet, VecDeque};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::event::{Depths, Handle, Links, Tock, Topic};
-use crate::node::machine::SessionId;
+use crate::event::{Depths, Handle, Links, SessionId, Tock, Topic};
 use crate::node::tree::{Ix, Tree};
 use crate::path::RawPath;
 

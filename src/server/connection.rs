@@ -12,9 +12,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use crate::event::Sink;
+use crate::event::{SessionId, Sink};
+use crate::node::Machine;
 use crate::node::time::Timestamp;
-use crate::node::{Machine, SessionId};
 use crate::server::node::{Inner, Node};
 use crate::wire::client::{Incoming, Outbox, decode};
 use crate::wire::frame::Splitter;
@@ -56,7 +56,7 @@ struct Connection {
     splitter: Splitter,
     /// The beginning of a message whose rest has not come
     partial: Vec<u8>,
-    /// Whether the first message has come
+    /// Whether the hello has come: the first message with number 0
     greeted: bool,
     /// What waits is sent, then the connection ends.
     closing: bool,
@@ -181,7 +181,7 @@ impl Connection {
                 Ok(Some(frame)) => {
                     let message = rest.get(..frame.len).unwrap_or(rest);
                     let message = decode(message, !self.greeted, frame.fault);
-                    self.greeted = true;
+                    self.greeted |= matches!(message, Incoming::Hello(_));
                     handle(now, &mut inner.machine, self.id, message);
                     used += frame.len;
                 }

@@ -9,11 +9,11 @@ use std::task::{Context, Poll, Waker};
 use tokio::time::Instant;
 
 use crate::backend::{Backend, Effect, Input, NoBackend};
-use crate::event::Refused;
+use crate::event::{Refused, SessionId};
 use crate::node::machine::Seed;
 use crate::node::suspend::Verdict;
 use crate::node::time::Timestamp;
-use crate::node::{Effects, Machine, Output, SessionId};
+use crate::node::{Effects, Machine, Output};
 use crate::server::Options;
 use crate::wire::client::{Outbox, Windows};
 

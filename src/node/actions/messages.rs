@@ -1,8 +1,8 @@
 //! Messages of the broker, sent and heard by clients.
 
-use crate::event::{Handle, Message, Refused, Sink, To, Topic};
+use crate::event::{Handle, Message, Refused, SessionId, Sink, To, Topic};
 use crate::node::Machine;
-use crate::node::machine::{Output, SessionId};
+use crate::node::machine::Output;
 use crate::node::watch::Kind;
 
 impl<K: Sink> Machine<K> {

@@ -1,10 +1,11 @@
 //! The node's bookkeeping: ticks, nodes, what peers said.
 
 use crate::event::{
-    Event, Handle, Message, NodeInfo, NodeName, Refused, Sink, StateWanted, Tick, TickSet, To,
+    Event, Handle, Message, NodeInfo, NodeName, Refused, SessionId, Sink, StateWanted, Tick,
+    TickSet, To,
 };
 use crate::node::Machine;
-use crate::node::machine::{Output, Parts, SessionId};
+use crate::node::machine::{Output, Parts};
 
 impl<K: Sink> Machine<K> {
     /// `get_state`

@@ -1,10 +1,9 @@
 //! Reading and deleting subtrees.
 
-use crate::event::{Handle, Links, Message, Refused, Request, Sink, Space, State, To};
+use crate::event::{Handle, Links, Message, Refused, Request, SessionId, Sink, Space, State, To};
 use crate::node::Machine;
-use crate::node::machine::{Origin, Parts, SessionId, send_entry};
-use crate::node::tree::Ix;
-use crate::node::view::{Letter, Nulls, View};
+use crate::node::machine::{Origin, Parts, send_entry};
+use crate::node::view::{Ix, Letter, Nulls, View};
 use crate::node::watch::{Deletion, Kind, LastPath, Next, StreamIx, Subtree, Walk};
 use crate::path::{PathRef, RawPath};
 

@@ -1,9 +1,9 @@
 //! Reading, writing and listing entries.
 
-use crate::event::{Handle, Links, Message, Refused, Sink, Space, Target, To, Write};
+use crate::event::{Handle, Links, Message, Refused, SessionId, Sink, Space, Target, To, Write};
 use crate::msgpack::write as encode;
 use crate::node::Machine;
-use crate::node::machine::{Origin, Output, Parts, SessionId};
+use crate::node::machine::{Origin, Output, Parts};
 use crate::node::suspend::{
     ATTEMPTS, Check, OwnedWrite, PATIENCE, PER_SESSION, Question, Token, Verdict, Waiting,
 };

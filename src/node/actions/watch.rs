@@ -1,8 +1,8 @@
 //! Watching subtrees, and ending what runs.
 
-use crate::event::{Handle, Message, Refused, Request, Sink, Space, To};
+use crate::event::{Handle, Message, Refused, Request, SessionId, Sink, Space, To};
 use crate::node::Machine;
-use crate::node::machine::{Parts, SessionId};
+use crate::node::machine::Parts;
 use crate::node::view::Letter;
 use crate::node::watch::{Kind, LastPath, Next, Subtree, Walk};
 

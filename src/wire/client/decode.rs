@@ -37,8 +37,8 @@ pub enum Incoming<'a> {
     Nonsense(String),
 }
 
-/// Reads one whole message. `first` says whether it is the connection's
-/// first one; `fault` is what [`crate::wire::frame`] found wrong with it.
+/// Reads one whole message. `first` says whether no hello has come yet, which
+/// the first message with number 0 is, whatever it says; `fault` is what [`crate::wire::frame`] found wrong with it.
 #[must_use]
 pub fn decode(frame: &[u8], first: bool, fault: Option<Fault>) -> Incoming<'_> {
     match Fields::find(frame) {
