@@ -16,6 +16,7 @@ pub mod node;
 pub mod wire;
 
 pub mod backend;
+pub mod client;
 pub mod config;
 
 pub mod server;

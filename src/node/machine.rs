@@ -476,7 +476,7 @@ impl<K: Sink> Machine<K> {
     }
 
     /// Lets a session's running requests go on for about `budget` entries.
-    /// Returns whether there is more that could be done at once; if not, the
+    /// Returns whether something was done and there is more to do; if not, the
     /// session goes on after [`Output::Ready`] or when its sink has room.
     pub fn advance(&mut self, id: SessionId, budget: usize) -> bool {
         let mut left = budget;
@@ -510,8 +510,7 @@ impl<K: Sink> Machine<K> {
                 turns += 1;
             }
         }
-        // what has no room waits for the sink; what ran out of budget goes on
-        left == 0 && self.session(id).is_some_and(|s| !s.running.is_empty())
+        left < budget && self.session(id).is_some_and(|s| !s.running.is_empty())
     }
 
     /// One slice of one stream: how many entries it looked at, and whether

@@ -38,6 +38,7 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, node: Rc<Node>) {
         node: Rc::clone(&node),
         splitter: Splitter::new(node.frame),
         partial: Vec::new(),
+        stalled: false,
         greeted: false,
         closing: false,
         patience: None,
@@ -56,6 +57,8 @@ struct Connection {
     splitter: Splitter,
     /// The beginning of a message whose rest has not come
     partial: Vec<u8>,
+    /// `partial` holds whole messages, which wait for room in the outbox
+    stalled: bool,
     /// Whether the hello has come: the first message with number 0
     greeted: bool,
     /// What waits is sent, then the connection ends.
@@ -87,10 +90,13 @@ impl Connection {
                 }
                 return self.rest(cx);
             }
-            let read = if waiting < UNSENT {
-                self.read(cx)?
-            } else {
+            let read = if waiting >= UNSENT {
                 Poll::Pending
+            } else if self.stalled {
+                self.take(&[]);
+                Poll::Ready(true)
+            } else {
+                self.read(cx)?
             };
             match read {
                 Poll::Ready(true) => {}
@@ -174,7 +180,12 @@ impl Connection {
     /// Handles all whole messages; returns how many bytes they had.
     fn messages(&mut self, now: Timestamp, inner: &mut Inner, bytes: &[u8]) -> usize {
         let mut used = 0;
+        self.stalled = false;
         while !self.closing {
+            if waiting(&mut inner.machine, self.id) >= UNSENT {
+                self.stalled = true;
+                break;
+            }
             let rest = bytes.get(used..).unwrap_or(&[]);
             match self.splitter.next(rest) {
                 Ok(None) => break,
@@ -201,7 +212,7 @@ impl Connection {
             let words = "too much waits for a client that does not read";
             return Poll::Ready(Err(io::Error::other(words)));
         }
-        if self.partial.is_empty() || self.closing {
+        if self.partial.is_empty() || self.stalled || self.closing {
             return Poll::Pending;
         }
         #[allow(clippy::disallowed_methods)] // the shell's clock

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod client;
 mod eval;
 mod hostile;
 mod layers;

@@ -1,7 +1,7 @@
 //! A client that does everything right, and what it notices while others do
 //! not: its answers stay correct and do not take much longer than before.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -18,14 +18,14 @@ const SLOWER: u32 = 50;
 /// Writes and reads in turn, and checks every answer.
 pub(crate) struct Good {
     conn: Conn,
-    /// Its own entry: others may be at work on the same server.
+    /// Nobody else writes here.
     name: String,
     n: u64,
 }
 
 impl Good {
     pub(crate) fn connect(port: u16) -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
         Self {
             conn: Conn::open(port),
             name: format!("client {}", COUNT.fetch_add(1, Ordering::Relaxed)),
@@ -38,7 +38,7 @@ impl Good {
         self.n += 1;
         let value = json!(["good", self.n]);
         let start = Instant::now();
-        let path = ["good", &self.name];
+        let path = ["good", self.name.as_str()];
         self.conn.set(&path, value.clone());
         let read = self.conn.get(&path);
         let took = start.elapsed();
