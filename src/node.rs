@@ -18,6 +18,9 @@ pub mod tree;
 pub mod view;
 pub mod watch;
 
+#[cfg(test)]
+mod tests;
+
 pub use machine::{Effects, Machine, Output};
 
 /// What one client may take.

@@ -8,6 +8,7 @@ mod eval;
 mod hostile;
 mod layers;
 mod lifecycle;
+mod merge;
 mod paths;
 mod replay;
 mod values;
