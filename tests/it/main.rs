@@ -4,6 +4,7 @@
 mod support;
 
 mod client;
+mod documents;
 mod eval;
 mod hostile;
 mod layers;

@@ -1,0 +1,76 @@
+//! What the documents name is there, and what is there is named.
+
+use std::path::Path;
+
+fn read(name: &str) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+/// What stands between backquotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn every_direct_dependency_has_its_reason() {
+    let document = read("docs/dependencies.md");
+    let manifest = read("Cargo.toml");
+    let mut inside = false;
+    let mut seen = 0;
+    for line in manifest.lines() {
+        if let Some(section) = line.strip_prefix('[') {
+            inside = section.trim_end_matches(']').ends_with("dependencies");
+            continue;
+        }
+        let Some((name, _)) = line.split_once('=').filter(|_| inside) else {
+            continue;
+        };
+        let name = name.trim();
+        // a renamed one is known by its own name
+        let package = line
+            .split_once("package = \"")
+            .and_then(|(_, rest)| rest.split('"').next());
+        let name = package.unwrap_or(name);
+        let short = name.replace("rustpython-ruff_python_", "…_");
+        assert!(
+            quoted(&document).any(|word| word == name || word == short),
+            "{name} has no reason in docs/dependencies.md"
+        );
+        seen += 1;
+    }
+    assert!(seen > 20, "only {seen} dependencies found");
+}
+
+#[test]
+fn files_that_documents_name_exist() {
+    let documents = [
+        "README.md",
+        "SECURITY.md",
+        "docs/dependencies.md",
+        "docs/formats.md",
+        "tests/reference/README.md",
+        "tests/vectors/README.md",
+    ];
+    let base = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for name in documents {
+        let near = base.join(name);
+        let near = near.parent().expect("a file has a directory");
+        let text = read(name);
+        let files = quoted(&text).filter(|word| {
+            let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+            word.contains(['/', '.'])
+                && word.starts_with(char::is_alphabetic)
+                && word.chars().all(plain)
+        });
+        for file in files {
+            let ends = [".md", ".rs", ".json", ".toml", ".txt", ".lock", "/", "/run"];
+            if ends.iter().any(|end| file.ends_with(end)) || file.starts_with("docs/") {
+                assert!(
+                    base.join(file).exists() || near.join(file).exists(),
+                    "{name} names {file}"
+                );
+            }
+        }
+    }
+}
