@@ -1,15 +1,20 @@
 //! The command line: one file a command.
 //!
-//! [`args`] defines every option once; help, completion and manual pages are
+//! `args` defines every option once; help, completion and manual pages are
 //! made from it. A command is a clap `Args` type and a
 //! `run(&Context, args) -> Result<Exit, CliError>`, which the match in
-//! [`run_kv`] calls. The rules:
+//! `run_kv` calls. The rules:
 //!
-//! - [`out`] prints, nothing else does.
+//! - `out` prints, nothing else does.
 //! - A command pays for what it uses: the configuration is read, a runtime
 //!   built and a log set up only where the command needs it, and the options
 //!   of a command are built only when that command is typed.
-//! - Every error ends as one line on stderr and an exit status ([`exit`]).
+//! - Every error ends as one line on stderr and an exit status (`exit`).
+
+#![expect(
+    dead_code,
+    reason = "the commands that talk to a server use what is left over"
+)]
 
 mod args;
 mod completion;
@@ -38,7 +43,7 @@ use out::Out;
 pub fn main(args: Vec<OsString>) -> ExitCode {
     let out = Out::stdout();
     let args = with_kv_from_program_name(args);
-    let result = match completion::answer(&args, &out) {
+    let result = match completion::answer(&args) {
         Some(answered) => answered,
         None => parse_and_run(args, &out),
     };
@@ -109,11 +114,23 @@ fn run_kv(ctx: &Context, command: args::Named) -> Result<Exit, CliError> {
 }
 
 /// Runs a client command: one thread, built only now.
-#[allow(dead_code)]
 fn block_on<T>(command: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
     tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()?
         .block_on(command)
+}
+
+/// Runs a command that goes on until Ctrl-C, such as `monitor`.
+async fn until_interrupt(
+    command: impl Future<Output = Result<Exit, CliError>>,
+) -> Result<Exit, CliError> {
+    tokio::select! {
+        result = command => result,
+        interrupt = tokio::signal::ctrl_c() => {
+            interrupt?;
+            Ok(Exit::Interrupted)
+        }
+    }
 }

@@ -304,7 +304,11 @@ fn apply(setting: &Setting, merged: &mut Item) -> Result<(), Fault> {
 fn steps(key: &Path, what: &str) -> Result<Vec<Step>, Fault> {
     key.iter()
         .map(|elem| match elem {
-            PathElem::Str(name) => Some(Step::Key(name.to_string())),
+            // `bind.0` is `bind:0`: no section has numbers as keys.
+            PathElem::Str(name) => Some(match name.parse() {
+                Ok(at) => Step::Index(at),
+                Err(_) => Step::Key(name.to_string()),
+            }),
             PathElem::Int(at) => usize::try_from(*at).ok().map(Step::Index),
             _ => None,
         })

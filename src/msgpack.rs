@@ -260,6 +260,27 @@ fn signed(n: i64) -> Head {
 /// [`Fault::Incomplete`], [`Fault::Reserved`], [`Fault::Depth`].
 #[inline]
 pub fn skip(bytes: &[u8]) -> Result<usize, Fault> {
+    match small(bytes) {
+        Some(len) => Ok(len),
+        None => skip_any(bytes),
+    }
+}
+
+/// Length of an object of the kinds that dominate: small integers, booleans,
+/// null and short texts.
+#[inline]
+fn small(bytes: &[u8]) -> Option<usize> {
+    match *bytes.first()? {
+        0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff => Some(1),
+        marker @ 0xa0..=0xbf => {
+            let len = usize::from(marker & 0x1f) + 1;
+            (bytes.len() >= len).then_some(len)
+        }
+        _ => None,
+    }
+}
+
+fn skip_any(bytes: &[u8]) -> Result<usize, Fault> {
     let mut reader = Reader::new(bytes);
     match contents(&mut reader)? {
         0 => Ok(reader.position()),
@@ -389,7 +410,15 @@ struct Level {
 ///
 /// # Errors
 /// The first fault found.
+#[inline]
 pub fn check_first(bytes: &[u8]) -> Result<usize, Fault> {
+    match small(bytes) {
+        Some(len) if bytes.get(1..len).is_some_and(<[u8]>::is_ascii) => Ok(len),
+        _ => check_any(bytes),
+    }
+}
+
+fn check_any(bytes: &[u8]) -> Result<usize, Fault> {
     let mut reader = Reader::new(bytes);
     let mut levels = Stack::<Level>::new();
     loop {

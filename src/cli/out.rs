@@ -74,7 +74,6 @@ impl Out {
     }
 
     /// Whether stdout is a terminal.
-    #[allow(dead_code)]
     pub(crate) fn is_terminal(&self) -> bool {
         io::stdout().is_terminal()
     }

@@ -11,8 +11,8 @@ use std::slice::Iter;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, IntoDeserializer as _, MapAccess,
-    SeqAccess, VariantAccess, Visitor,
+    DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer as _,
+    MapAccess, SeqAccess, Unexpected, VariantAccess, Visitor,
 };
 
 use crate::literal::{self, Literal};
@@ -44,15 +44,6 @@ impl<'a> Reader<'a> {
 
     fn placed<T>(self, result: Result<T, Fault>) -> Result<T, Fault> {
         result.map_err(|fault| fault.at(&self.item.origin))
-    }
-
-    /// What `-C` or a variable says, if it is an expression.
-    fn evaluated(self) -> Option<Item> {
-        let Kind::Scalar(text, Style::Typed) = &self.item.kind else {
-            return None;
-        };
-        let value = literal::eval(text).ok()?;
-        Some(Item::from_literal(value, self.item.origin.clone()))
     }
 
     /// The keys of a section, `fields`, or of a map with any keys.
@@ -90,13 +81,15 @@ impl<'a> Reader<'a> {
     }
 }
 
+fn not_a_section(found: Unexpected<'_>) -> Fault {
+    Fault::invalid_type(found, &"a section of keys")
+}
+
 /// A scalar without quotes: a number, a boolean, or else text.
 fn visit_plain<'de, V: Visitor<'de>>(text: &str, visitor: V) -> Result<V::Value, Fault> {
     match text {
         "true" | "True" | "TRUE" => return visitor.visit_bool(true),
         "false" | "False" | "FALSE" => return visitor.visit_bool(false),
-        ".inf" | "+.inf" => return visitor.visit_f64(f64::INFINITY),
-        "-.inf" => return visitor.visit_f64(f64::NEG_INFINITY),
         _ => {}
     }
     let number = text
@@ -117,7 +110,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     type Error = Fault;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        if let Some(item) = self.evaluated() {
+        if let Some(item) = self.item.evaluated() {
             return self.of(&item).deserialize_any(visitor);
         }
         match &self.item.kind {
@@ -138,7 +131,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
     /// A scalar's text as it stands, without the quotes of an expression.
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let evaluated = self.evaluated().map(|item| item.kind);
+        let evaluated = self.item.evaluated().map(|item| item.kind);
         match (&self.item.kind, &evaluated) {
             (Kind::Scalar(..), Some(Kind::Scalar(text, Style::Text)))
             | (Kind::Scalar(text, _), _) => self.placed(visitor.visit_str(text)),
@@ -180,7 +173,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        if let Some(item) = self.evaluated() {
+        if let Some(item) = self.item.evaluated() {
             return self.of(&item).deserialize_struct(name, fields, visitor);
         }
         match &self.item.kind {
@@ -193,7 +186,10 @@ impl<'de> Deserializer<'de> for Reader<'_> {
                 }
                 self.visit_entries(entries, Some(fields), visitor)
             }
-            _ => self.deserialize_any(visitor),
+            // Not left to serde, which takes a list as the fields in order.
+            Kind::Scalar(text, _) => self.placed(Err(not_a_section(Unexpected::Str(text)))),
+            Kind::List(_) => self.placed(Err(not_a_section(Unexpected::Seq))),
+            Kind::Bytes(bytes) => self.placed(Err(not_a_section(Unexpected::Bytes(bytes)))),
         }
     }
 

@@ -4,6 +4,10 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use serde::de::{Expected, Unexpected};
+
+use crate::literal::repr;
+
 use super::item::Origin;
 
 /// Why a configuration can't be used.
@@ -71,6 +75,47 @@ impl serde::de::Error for Fault {
     fn custom<T: fmt::Display>(text: T) -> Self {
         Self::new(text.to_string())
     }
+
+    fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        let found = match found {
+            Unexpected::Bool(b) => b.to_string(),
+            Unexpected::Signed(n) => n.to_string(),
+            Unexpected::Float(x) => repr::Float(x).to_string(),
+            Unexpected::Str(text) => repr::Text(text).to_string(),
+            Unexpected::Bytes(_) => "a binary".to_owned(),
+            Unexpected::Unit => "nothing".to_owned(),
+            Unexpected::Seq => "a list".to_owned(),
+            Unexpected::Map => "a map".to_owned(),
+            other => other.to_string(),
+        };
+        Self::new(format!("{found} is not {}", in_words(expected)))
+    }
+
+    fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
+        Self::invalid_type(found, expected)
+    }
+
+    fn invalid_length(_len: usize, expected: &dyn Expected) -> Self {
+        Self::new(format!("this is not {}", in_words(expected)))
+    }
+}
+
+/// What Rust calls the expected type, for people.
+fn in_words(expected: &dyn Expected) -> String {
+    let expected = expected.to_string();
+    let words = match expected.as_str() {
+        "u16" => "a number from 0 to 65535",
+        "u32" | "u64" | "usize" => "a whole number from 0 on",
+        "i32" | "i64" => "a whole number",
+        "f64" => "a number",
+        "a boolean" => "true or false",
+        "a string" | "path string" => "a text",
+        "a sequence" => "a list",
+        "a tuple of size 2" => "[HOST, PORT]",
+        "a map" => "a map of names",
+        other => other,
+    };
+    words.to_owned()
 }
 
 /// `; did you mean X?` with the known word that is nearest, if one is near.

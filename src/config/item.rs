@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::literal::{Literal, repr};
+use crate::literal::{self, Literal, repr};
 
 use super::fault::Fault;
 
@@ -125,6 +125,25 @@ impl Item {
         Self::new(kind, origin)
     }
 
+    /// What `-C` or a variable says, if it is an expression.
+    pub(super) fn evaluated(&self) -> Option<Self> {
+        let Kind::Scalar(text, Style::Typed) = &self.kind else {
+            return None;
+        };
+        let value = literal::eval(text).ok()?;
+        Some(Self::from_literal(value, self.origin.clone()))
+    }
+
+    /// Turns an expression for a list or map into one, so that its parts can
+    /// be reached.
+    fn evaluate(&mut self) {
+        if let Some(item) = self.evaluated()
+            && matches!(item.kind, Kind::List(_) | Kind::Map(_))
+        {
+            self.kind = item.kind;
+        }
+    }
+
     /// Lays a stronger configuration over this one: maps by key, lists by
     /// index, anything else is replaced; null changes nothing. Both are at
     /// most [`MAX_DEPTH`] deep.
@@ -175,6 +194,7 @@ impl Item {
             return Ok(());
         };
         let origin = value.origin.clone();
+        self.evaluate();
         if !matches!(self.kind, Kind::Map(_) | Kind::List(_)) {
             self.kind = match step {
                 Step::Key(_) => Kind::Map(Vec::new()),
@@ -217,6 +237,7 @@ impl Item {
             self.kind = Kind::Null;
             return;
         };
+        self.evaluate();
         match &mut self.kind {
             Kind::Map(entries) => {
                 let key = step.as_key();

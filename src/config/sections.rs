@@ -116,7 +116,7 @@ section! {
         /// Time between the starts of two jobs
         start_delay: Seconds = Seconds::whole(1),
         /// Seconds between "alive" messages; negative: sent as broadcast
-        ping: f64 = -15.0,
+        ping: i32 = -15,
         /// Timing of the runners' coordination
         #[serde(deserialize_with = "runner_actor")]
         actor: Actor = Actor::RUNNER,

@@ -239,7 +239,8 @@ impl<'de> Deserialize<'de> for Auth {
                 Ok(Auth::Map(parameters))
             }
         }
-        deserializer.deserialize_any(SpecOrMap)
+        // As text, so that an error can't repeat what may be a password.
+        deserializer.deserialize_str(SpecOrMap)
     }
 }
 
@@ -259,8 +260,7 @@ impl Serialize for Auth {
 pub struct BrokerUri {
     text: String,
     scheme: Scheme,
-    /// Byte range of the host within the text
-    host: std::ops::Range<usize>,
+    host: String,
     port: u16,
 }
 
@@ -305,11 +305,9 @@ impl BrokerUri {
             .map_or(authority, |(_, place)| place);
         let (host, port) = match place.strip_prefix('[') {
             Some(v6) => {
-                let (host, port) = v6.split_once(']').ok_or(UriError::Host)?;
-                (
-                    host,
-                    port.strip_prefix(':').or(port.is_empty().then_some("")),
-                )
+                let (host, after) = v6.split_once(']').ok_or(UriError::Host)?;
+                let port = after.strip_prefix(':');
+                (host, if after.is_empty() { Some("") } else { port })
             }
             None => match place.split_once(':') {
                 Some((host, port)) => (host, Some(port)),
@@ -320,17 +318,16 @@ impl BrokerUri {
             "" => default_port,
             port => port.parse().map_err(|_| UriError::Port)?,
         };
-        if host.is_empty() || port == 0 || text.chars().any(|c| c.is_whitespace() || c.is_control())
-        {
+        if port == 0 {
+            return Err(UriError::Port);
+        }
+        if host.is_empty() || text.chars().any(|c| c.is_whitespace() || c.is_control()) {
             return Err(UriError::Host);
         }
-        // `host` is a part of `text`: its place is found from what precedes it.
-        let before = text.len() - rest.len() + authority.len() - place.len();
-        let start = before + usize::from(place.starts_with('['));
         Ok(Self {
             text: text.to_owned(),
             scheme,
-            host: start..start + host.len(),
+            host: host.to_owned(),
             port,
         })
     }
@@ -350,7 +347,7 @@ impl BrokerUri {
     /// Host name or address, without brackets.
     #[must_use]
     pub fn host(&self) -> &str {
-        self.text.get(self.host.clone()).unwrap_or_default()
+        &self.host
     }
 
     /// TCP port.
@@ -452,5 +449,94 @@ impl<'de> Deserialize<'de> for Level {
 impl Serialize for Level {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&format!("{self:?}").to_uppercase())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_has_scheme_host_and_port() {
+        let cases = [
+            ("mqtt://localhost:1883", Scheme::Tcp, "localhost", 1883),
+            ("mqtt://your-server", Scheme::Tcp, "your-server", 1883),
+            ("MQTTS://h", Scheme::Tls, "h", 8883),
+            ("mqtt://[::1]:9", Scheme::Tcp, "::1", 9),
+            ("mqtt://[::1]", Scheme::Tcp, "::1", 1883),
+            ("mqtt://u:p@ss@h:7/", Scheme::Tcp, "h", 7),
+            ("ws://h/mqtt", Scheme::WebSocket, "h", 80),
+            ("wss://h:444/a/b", Scheme::WebSocketTls, "h", 444),
+        ];
+        for (text, scheme, host, port) in cases {
+            let uri = BrokerUri::parse(text).unwrap();
+            assert_eq!(
+                (uri.scheme(), uri.host(), uri.port()),
+                (scheme, host, port),
+                "{text}"
+            );
+            assert_eq!(uri.as_str(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_no_broker_is_refused() {
+        let cases = [
+            ("localhost:1883", UriError::Scheme),
+            ("http://h", UriError::Scheme),
+            ("mqtt://", UriError::Host),
+            ("mqtt://:1", UriError::Host),
+            ("mqtt://[::1", UriError::Host),
+            ("mqtt://a b", UriError::Host),
+            ("mqtt://h:0", UriError::Port),
+            ("mqtt://h:x", UriError::Port),
+            ("mqtt://h:70000", UriError::Port),
+            ("mqtt://[::1]1", UriError::Port),
+            ("mqtt://h/topic", UriError::Path),
+        ];
+        for (text, error) in cases {
+            assert_eq!(BrokerUri::parse(text), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn debug_output_holds_no_secret() {
+        let uri = BrokerUri::parse("mqtt://joe:sesame@h").unwrap();
+        let spec = Auth::Spec("password name=joe password=sesame".to_owned());
+        let map = Auth::Map(vec![("password".to_owned(), "sesame".to_owned())]);
+        let shown = format!("{uri:?} {spec:?} {map:?}");
+        assert!(!shown.contains("sesame"), "{shown}");
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("1000", 1000),
+            ("2 KiB", 2048),
+            ("1M", 1 << 20),
+            ("1GiB", 1 << 30),
+        ] {
+            assert_eq!(Size::parse(text), Some(Size(bytes)), "{text}");
+        }
+        for text in [
+            "",
+            "MiB",
+            "-1",
+            "1.5M",
+            "1 TB",
+            "99999999999999999999",
+            "99999999999G",
+        ] {
+            assert_eq!(Size::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn levels_are_names_or_the_originals_numbers() {
+        assert_eq!(Level::parse("debug"), Some(Level::Debug));
+        assert_eq!(Level::parse("WARN"), Some(Level::Warning));
+        assert_eq!(Level::parse("20"), Some(Level::Info));
+        assert_eq!(Level::parse("LOUD"), None);
     }
 }

@@ -126,7 +126,7 @@ fn quote(text: &[u8]) -> char {
 
 /// Whether a character beyond ASCII stands for itself: neither control,
 /// format, private, unassigned nor a separator.
-fn printable(c: char) -> bool {
+pub(crate) fn printable(c: char) -> bool {
     // `str::escape_debug` applies this very rule to all but the first
     // character of a text, which may not be a combining one either
     let mut text = [0; 5];

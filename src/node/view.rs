@@ -204,14 +204,23 @@ impl<'m> View<'m> {
         path: PathRef<'_>,
         nulls: Nulls,
     ) -> Result<Option<Ix>, Refused> {
-        self.check_nulls(space, path, nulls)?;
+        // `null` is looked for in the whole path, before anything is missed
+        let mut null_ok = nulls == Nulls::First && space == Space::User && !self.state.is_below();
         let mut at = self.top(space);
-        for element in path.elements() {
+        let mut elements = path.elements();
+        while let Some(element) = elements.next() {
             let element = element.map_err(Refused::Value)?;
+            if element == [0xc0] && !null_ok {
+                return Err(Refused::NullElement);
+            }
+            null_ok = false;
             match self.replica.tree().child(at, element) {
                 Some(child) => {
                     self.may(Letter::Pass, at)?;
                     at = child;
+                }
+                None if elements.any(|e| e == Ok(&[0xc0][..])) => {
+                    return Err(Refused::NullElement);
                 }
                 None => return Ok(None),
             }
@@ -226,18 +235,6 @@ impl<'m> View<'m> {
     pub fn must_find(&self, space: Space, path: PathRef<'_>, nulls: Nulls) -> Result<Ix, Refused> {
         self.find(space, path, nulls)?
             .ok_or_else(|| Refused::NoPath(path.to_owned()))
-    }
-
-    #[inline]
-    fn check_nulls(&self, space: Space, path: PathRef<'_>, nulls: Nulls) -> Result<(), Refused> {
-        let first_ok = nulls == Nulls::First && space == Space::User && !self.state.is_below();
-        for (n, element) in path.elements().enumerate() {
-            let element = element.map_err(Refused::Value)?;
-            if element == [0xc0] && !(n == 0 && first_ok) {
-                return Err(Refused::NullElement);
-            }
-        }
-        Ok(())
     }
 
     /// The entry at a path, made if it is missing: valueless, without event.

@@ -16,8 +16,7 @@ use crate::event::{SessionId, Sink};
 use crate::node::Machine;
 use crate::node::time::Timestamp;
 use crate::server::node::{Inner, Node};
-use crate::wire::client::{Incoming, Outbox, decode};
-use crate::wire::frame::Splitter;
+use crate::wire::client::{Inbox, Incoming, Outbox};
 
 /// Bytes that may wait for a client before its requests are no longer read.
 const UNSENT: usize = 1 << 20;
@@ -36,10 +35,9 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, node: Rc<Node>) {
         stream,
         id,
         node: Rc::clone(&node),
-        splitter: Splitter::new(node.frame),
+        inbox: Inbox::new(node.frame),
         partial: Vec::new(),
         stalled: false,
-        greeted: false,
         closing: false,
         patience: None,
     };
@@ -54,13 +52,11 @@ struct Connection {
     stream: TcpStream,
     id: SessionId,
     node: Rc<Node>,
-    splitter: Splitter,
+    inbox: Inbox,
     /// The beginning of a message whose rest has not come
     partial: Vec<u8>,
     /// `partial` holds whole messages, which wait for room in the outbox
     stalled: bool,
-    /// Whether the hello has come: the first message with number 0
-    greeted: bool,
     /// What waits is sent, then the connection ends.
     closing: bool,
     patience: Option<Pin<Box<Sleep>>>,
@@ -187,14 +183,11 @@ impl Connection {
                 break;
             }
             let rest = bytes.get(used..).unwrap_or(&[]);
-            match self.splitter.next(rest) {
+            match self.inbox.next(rest) {
                 Ok(None) => break,
-                Ok(Some(frame)) => {
-                    let message = rest.get(..frame.len).unwrap_or(rest);
-                    let message = decode(message, !self.greeted, frame.fault);
-                    self.greeted |= matches!(message, Incoming::Hello(_));
+                Ok(Some((len, message))) => {
                     handle(now, &mut inner.machine, self.id, message);
-                    used += frame.len;
+                    used += len;
                 }
                 Err(why) => {
                     inner.machine.handle_nonsense(self.id, &why.to_string());

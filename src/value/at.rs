@@ -6,7 +6,7 @@
 
 use crate::path::PathElem;
 
-use super::{Value, codec::from_elem};
+use super::Value;
 
 /// A list has no such item.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -31,7 +31,7 @@ impl Value {
     pub fn get(&self, path: &[PathElem]) -> Option<&Self> {
         path.iter().try_fold(self, |value, elem| match value {
             Self::Map(pairs) => {
-                let key = from_elem(elem);
+                let key = Self::from(elem);
                 // the last of equal keys is the one that counts
                 pairs.iter().rfind(|(k, _)| *k == key).map(|(_, v)| v)
             }
@@ -64,7 +64,7 @@ impl Value {
             let Self::Map(pairs) = value else {
                 unreachable!("it was just made a map");
             };
-            let key = from_elem(elem);
+            let key = Self::from(elem);
             let place = pairs.iter().rposition(|(k, _)| *k == key);
             let place = place.unwrap_or_else(|| {
                 pairs.push((key, Self::Nil));
@@ -88,7 +88,7 @@ impl Value {
         };
         match self.get_mut(way)? {
             Self::Map(pairs) => {
-                let key = from_elem(last);
+                let key = Self::from(last);
                 let place = pairs.iter().rposition(|(k, _)| *k == key)?;
                 Some(pairs.remove(place).1)
             }
@@ -103,7 +103,7 @@ impl Value {
     fn get_mut(&mut self, path: &[PathElem]) -> Option<&mut Self> {
         path.iter().try_fold(self, |value, elem| match value {
             Self::Map(pairs) => {
-                let key = from_elem(elem);
+                let key = Self::from(elem);
                 let place = pairs.iter().rposition(|(k, _)| *k == key)?;
                 pairs.get_mut(place).map(|(_, value)| value)
             }

@@ -10,7 +10,7 @@ use num_bigint::BigUint;
 use crate::msgpack::{
     EXT_BIG, EXT_MARKED, EXT_OBJECT, EXT_PATH, EXT_PROXY, Fault, Head, MAX_DEPTH, Reader, write,
 };
-use crate::path::{Path, PathElem, PathRef};
+use crate::path::{ElemError, Path, PathElem, PathError, PathRef};
 
 use super::{MAX_INT_BITS, Value, key};
 
@@ -18,8 +18,9 @@ impl Value {
     /// Decodes exactly one value.
     ///
     /// Of equal keys in a map the last one's value wins, at the place of the
-    /// first. Marked paths lose their mark. A path that no [`Path`] can hold
-    /// (a map or NaN is part of it) is kept as [`Value::Ext`].
+    /// first. Marked paths lose their mark. A path beyond the limits of
+    /// [`Path::decode`], or that holds a map or NaN, is kept unread, as
+    /// [`Value::Ext`].
     ///
     /// # Errors
     /// Broken encodings, bytes that follow, and what cannot be decoded: maps
@@ -41,7 +42,10 @@ impl Value {
             Self::Bool(b) => write::bool(out, *b),
             Self::Int(n) => write::int(out, *n),
             Self::Uint(n) => write::uint(out, *n),
-            Self::Big(n) => big(out, n),
+            Self::Big(n) => match u64::try_from(n) {
+                Ok(n) => write::uint(out, n),
+                Err(_) => ext(out, EXT_BIG, &n.to_bytes_be()),
+            },
             Self::Float(x) => write::float(out, *x),
             Self::Str(text) => write::str(out, text),
             Self::Bytes(bytes) => write::bin(out, bytes),
@@ -58,7 +62,7 @@ impl Value {
                     value.encode(out);
                 }
             }
-            Self::Path(path) => encode_path(out, path),
+            Self::Path(path) => ext(out, EXT_PATH, path.encode().as_ref().bytes()),
             Self::NotGiven => ext(out, EXT_PROXY, b"_"),
             Self::Ext(code, content) => ext(out, *code, content),
         }
@@ -78,55 +82,11 @@ fn ext(out: &mut Vec<u8>, code: i8, content: &[u8]) {
     out.extend_from_slice(content);
 }
 
-fn big(out: &mut Vec<u8>, n: &BigUint) {
-    match u64::try_from(n) {
-        Ok(n) => write::uint(out, n),
-        Err(_) => ext(out, EXT_BIG, &n.to_bytes_be()),
-    }
-}
-
-fn encode_path(out: &mut Vec<u8>, path: &Path) {
-    let mut inner = Vec::new();
-    for elem in path.elements() {
-        encode_elem(&mut inner, elem);
-    }
-    ext(out, EXT_PATH, &inner);
-}
-
-fn encode_elem(out: &mut Vec<u8>, elem: &PathElem) {
-    match elem {
-        PathElem::Nil => write::nil(out),
-        PathElem::Bool(b) => write::bool(out, *b),
-        PathElem::Int(n) => write::int(out, *n),
-        PathElem::Uint(n) => write::uint(out, *n),
-        PathElem::Big(n) => big(out, n),
-        PathElem::Float(x) => write::float(out, *x),
-        PathElem::Str(text) => write::str(out, text),
-        PathElem::Bytes(bytes) => write::bin(out, bytes),
-        PathElem::Tuple(items) => {
-            write::array(out, items.len());
-            for item in items {
-                encode_elem(out, item);
-            }
-        }
-        PathElem::Path(path) => encode_path(out, path),
-        PathElem::Ext(code, content) => ext(out, *code, content),
-    }
-}
-
 /// What an open container will be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     List,
     Map,
-    /// A path, of this extension code, whose content is there and whose last
-    /// whole element ends there.
-    Path {
-        code: i8,
-        begin: usize,
-        whole: usize,
-        end: usize,
-    },
 }
 
 /// A container whose objects are being read.
@@ -134,7 +94,7 @@ struct Open {
     kind: Kind,
     /// Where its head is.
     start: usize,
-    /// List, map: how many objects are still to come.
+    /// How many objects are still to come.
     left: usize,
     /// Whether it is, or is part of, a map's key.
     in_key: bool,
@@ -146,13 +106,6 @@ struct Open {
 impl Open {
     fn expects_key(&self) -> bool {
         self.kind == Kind::Map && self.left.is_multiple_of(2)
-    }
-
-    fn is_complete(&self, at: usize) -> bool {
-        match self.kind {
-            Kind::List | Kind::Map => self.left == 0,
-            Kind::Path { whole, .. } => at >= whole,
-        }
     }
 }
 
@@ -182,7 +135,7 @@ impl<'a> Decoder<'a> {
                     }
                     outer.items.push(value);
                     outer.left = outer.left.saturating_sub(1);
-                    if !outer.is_complete(at) {
+                    if outer.left > 0 {
                         break;
                     }
                     start = outer.start;
@@ -210,72 +163,66 @@ impl<'a> Decoder<'a> {
             Head::Array(n) => return self.container(start, Kind::List, n),
             Head::Map(n) => return self.container(start, Kind::Map, n.saturating_mul(2)),
             Head::Ext(code @ (EXT_PATH | EXT_MARKED), n) => {
-                let begin = self.reader.position();
-                let content = self.reader.clone().take(n)?;
-                let kind = Kind::Path {
-                    code,
-                    begin,
-                    // neither sum exceeds the input's length
-                    whole: begin + whole_elements(content)?,
-                    end: begin + n,
-                };
-                return self.container(start, kind, 0);
+                let content = self.reader.take(n)?;
+                self.path(start, code, content)?
             }
             Head::Ext(code, n) => extension(code, self.reader.take(n)?)?,
         };
         Ok(Some(value))
     }
 
+    /// Whether the object that is read now is, or is part of, a map's key.
+    fn in_key(&self) -> bool {
+        let outer = self.open.last();
+        outer.is_some_and(|outer| outer.in_key || outer.expects_key())
+    }
+
     fn container(&mut self, start: usize, kind: Kind, left: usize) -> Result<Option<Value>, Fault> {
         if self.open.len() >= MAX_DEPTH {
             return Err(Fault::Depth);
         }
-        let in_key = self
-            .open
-            .last()
-            .is_some_and(|outer| outer.in_key || outer.expects_key());
+        let in_key = self.in_key();
         if in_key && kind == Kind::Map {
             return Err(Fault::MapInKey(start));
         }
-        let open = Open {
+        self.open.push(Open {
             kind,
             start,
             left,
             in_key,
             items: Vec::new(),
             keys: Vec::new(),
-        };
-        let complete = open.is_complete(self.reader.position());
-        self.open.push(open);
-        complete.then(|| self.close()).transpose()
+        });
+        (left == 0).then(|| self.close()).transpose()
     }
 
     fn close(&mut self) -> Result<Value, Fault> {
-        let Some(open) = self.open.pop() else {
-            return Err(Fault::Incomplete);
-        };
-        match open.kind {
-            Kind::List => Ok(Value::List(open.items)),
-            Kind::Map => Ok(Value::Map(self.pairs(open.items, &open.keys))),
-            Kind::Path {
-                code, begin, end, ..
-            } => {
-                // what is cut off
-                self.reader
-                    .take(end.saturating_sub(self.reader.position()))?;
-                let marks = usize::from(code == EXT_MARKED);
-                if open.items.len() < marks {
-                    return Err(Fault::Incomplete);
-                }
-                let elements = open.items.into_iter().skip(marks);
-                Ok(match elements.map(elem).collect::<Option<Vec<_>>>() {
-                    Some(elements) => Value::Path(elements.into()),
-                    None => {
-                        let content = self.bytes.get(begin..end);
-                        Value::Ext(code, content.unwrap_or_default().to_vec())
-                    }
-                })
+        // nothing is closed that has not been opened
+        let open = self.open.pop().ok_or(Fault::Incomplete)?;
+        Ok(match open.kind {
+            Kind::List => Value::List(open.items),
+            Kind::Map => Value::Map(self.pairs(open.items, &open.keys)),
+        })
+    }
+
+    fn path(&self, start: usize, code: i8, content: &[u8]) -> Result<Value, Fault> {
+        let mut elements = content;
+        if code == EXT_MARKED {
+            // the mark does not count
+            let mut reader = Reader::new(content);
+            reader.object()?;
+            elements = reader.rest();
+        }
+        let elements = elements
+            .get(..whole_elements(elements)?)
+            .unwrap_or_default();
+        match Path::decode(PathRef::new(elements)) {
+            Ok(path) => Ok(path.into()),
+            Err(PathError::Elem(ElemError::Map)) if self.in_key() => Err(Fault::MapInKey(start)),
+            Err(PathError::Elem(ElemError::Encoding(fault))) if fault != Fault::Incomplete => {
+                Err(fault)
             }
+            Err(_) => Ok(Value::Ext(code, content.to_vec())),
         }
     }
 
@@ -337,41 +284,21 @@ fn extension(code: i8, content: &[u8]) -> Result<Value, Fault> {
     }
 }
 
-/// An element of a path as a value.
-pub(super) fn from_elem(elem: &PathElem) -> Value {
-    match elem {
-        PathElem::Nil => Value::Nil,
-        PathElem::Bool(b) => Value::Bool(*b),
-        PathElem::Int(n) => Value::Int(*n),
-        PathElem::Uint(n) => Value::Uint(*n),
-        PathElem::Big(n) => Value::Big(n.clone()),
-        PathElem::Float(x) => Value::Float(*x),
-        PathElem::Str(text) => Value::Str(text.to_string()),
-        PathElem::Bytes(bytes) => Value::Bytes(bytes.to_vec()),
-        PathElem::Tuple(items) => Value::List(items.iter().map(from_elem).collect()),
-        PathElem::Path(path) => Value::Path(path.clone()),
-        PathElem::Ext(EXT_PROXY, name) if **name == *b"_" => Value::NotGiven,
-        PathElem::Ext(code, content) => Value::Ext(*code, content.to_vec()),
+impl From<&PathElem> for Value {
+    fn from(elem: &PathElem) -> Self {
+        match elem {
+            PathElem::Nil => Self::Nil,
+            PathElem::Bool(b) => Self::Bool(*b),
+            PathElem::Int(n) => Self::Int(*n),
+            PathElem::Uint(n) => Self::Uint(*n),
+            PathElem::Big(n) => Self::Big(n.clone()),
+            PathElem::Float(x) => Self::Float(*x),
+            PathElem::Str(text) => Self::Str(text.to_string()),
+            PathElem::Bytes(bytes) => Self::Bytes(bytes.to_vec()),
+            PathElem::Tuple(items) => Self::List(items.iter().map(Self::from).collect()),
+            PathElem::Path(path) => Self::Path(path.clone()),
+            PathElem::Ext(EXT_PROXY, name) if **name == *b"_" => Self::NotGiven,
+            PathElem::Ext(code, content) => Self::Ext(*code, content.to_vec()),
+        }
     }
-}
-
-/// The value as an element of a path, if it can be one.
-fn elem(value: Value) -> Option<PathElem> {
-    Some(match value {
-        Value::Nil => PathElem::Nil,
-        Value::Bool(b) => PathElem::Bool(b),
-        Value::Int(n) => PathElem::Int(n),
-        Value::Uint(n) => PathElem::Uint(n),
-        Value::Big(n) => PathElem::Big(n),
-        Value::Float(x) if x.is_nan() => return None,
-        Value::Float(x) => PathElem::Float(x),
-        Value::Str(text) => PathElem::Str(text.into()),
-        Value::Bytes(bytes) => PathElem::Bytes(bytes.into()),
-        Value::List(items) => PathElem::Tuple(items.into_iter().map(elem).collect::<Option<_>>()?),
-        Value::Path(path) => PathElem::Path(path),
-        Value::NotGiven => PathElem::Ext(EXT_PROXY, b"_".as_slice().into()),
-        // a path that no `Path` can hold
-        Value::Map(_) | Value::Ext(EXT_PATH | EXT_MARKED, _) => return None,
-        Value::Ext(code, content) => PathElem::Ext(code, content.into()),
-    })
 }

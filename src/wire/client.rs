@@ -9,7 +9,7 @@ mod errors;
 mod fields;
 mod outbox;
 
-pub use decode::{Incoming, decode};
+pub use decode::{Inbox, Incoming};
 pub use errors::{kind, text};
 pub use outbox::{Outbox, Windows};
 

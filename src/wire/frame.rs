@@ -41,6 +41,12 @@ impl Splitter {
         }
     }
 
+    /// Whether a message has begun and not ended.
+    #[must_use]
+    pub fn is_inside(&self) -> bool {
+        self.walker.is_inside()
+    }
+
     /// The message that `bytes` begin with, or `None` if it is not complete:
     /// call again with these bytes and more. What has been looked at is not
     /// looked at again.

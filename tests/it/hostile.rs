@@ -596,6 +596,80 @@ fn a_watch_that_is_not_read_ends_and_can_be_resumed_without_a_gap() {
 }
 
 #[test]
+fn acknowledgements_are_read_however_much_waits_for_them() {
+    const WRITES: u64 = 180;
+    let mut server = Server::start();
+    let mut watcher = Conn::open(server.port);
+    watcher.send(&json!({"seq": 0, "qlen": 10}));
+    let watch = watcher.ask(json!({"action": "watch", "path": ["w"]}));
+    assert_eq!(watcher.reply(watch)["state"], "start");
+    // 2.8 MiB, less than a watch may have waiting
+    let filler = "x".repeat(16 * 1024);
+    let mut writer = Conn::open(server.port);
+    for n in 0..WRITES {
+        writer.set(&["w", &n.to_string()], json!(filler));
+    }
+    for n in 0..WRITES {
+        let message = watcher.reply(watch);
+        assert_eq!(message["path"], json!([n.to_string()]), "change {n}");
+        watcher.send(&json!({"seq": watch, "state": "ack", "ack": message["wseq"]}));
+    }
+    server.assert_alive();
+}
+
+#[test]
+fn a_watch_that_is_never_acknowledged_ends_too() {
+    const WRITES: u64 = 400;
+    let mut server = Server::with(&Options::default().with("server.watch.buffer=1048576"));
+    let pid = server.process.pid();
+    let mut watcher = Conn::open(server.port);
+    watcher.send(&json!({"seq": 0, "qlen": 10}));
+    let watch = watcher.ask(json!({"action": "watch", "path": ["w"]}));
+    assert_eq!(watcher.reply(watch)["state"], "start");
+    let filler = "x".repeat(16 * 1024);
+    let before = status_field(pid, "VmRSS");
+    let mut writer = Conn::open(server.port);
+    for _ in 0..WRITES {
+        writer.set(&["w", "same"], json!(filler));
+    }
+    let grown = status_field(pid, "VmRSS").saturating_sub(before);
+    assert!(grown < 8 * MIB, "memory grew by {grown} KiB");
+    // what the window allows has come; acknowledging it lets the end through
+    let mut changes = 0;
+    let overflow = loop {
+        let message = watcher.reply(watch);
+        watcher.send(&json!({"seq": watch, "state": "ack", "ack": message["wseq"]}));
+        if message.get("error").is_some() {
+            break message;
+        }
+        changes += 1;
+    };
+    assert_eq!(overflow["etype"], "overflow", "{overflow}");
+    assert!(changes < WRITES, "nothing overflowed");
+    assert_eq!(watcher.reply(watch)["state"], "end");
+    server.assert_alive();
+}
+
+#[test]
+fn a_message_that_comes_in_crumbs_slows_down_nobody() {
+    let _alone = alone();
+    let mut server = Server::start();
+    let port = server.port;
+    beside(port, || {
+        let mut conn = Conn::open(port);
+        let mut value = Vec::new();
+        write::bin(&mut value, &vec![7; 4 * 1024 * 1024]);
+        let message = request_with("set_value", &json!({"path": ["crumbs"]}), "value", &value);
+        for crumb in message.chunks(256) {
+            conn.send_bytes(crumb);
+        }
+        let reply = conn.reply(7777);
+        assert!(reply.get("error").is_none(), "{reply}");
+    });
+    server.assert_alive();
+}
+
+#[test]
 fn a_thousand_watches_on_one_connection_slow_down_nobody() {
     const WATCHES: usize = 1_000;
     let _alone = alone();

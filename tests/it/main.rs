@@ -3,10 +3,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cli_frame;
 mod client;
+mod config;
 mod documents;
 mod eval;
 mod hostile;
+mod json;
 mod layers;
 mod lifecycle;
 mod merge;
@@ -14,3 +17,4 @@ mod paths;
 mod replay;
 mod values;
 mod vectors;
+mod yaml;

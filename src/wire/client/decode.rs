@@ -9,6 +9,7 @@ use crate::path;
 use crate::wire::client::fields::{
     Fields, int, names, node_ticks, path_of, resume, text, tick, tick_sets, truth, type_name,
 };
+use crate::wire::frame::{Frame, FrameError, Splitter};
 
 /// What a client's message is.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,17 +38,63 @@ pub enum Incoming<'a> {
     Nonsense(String),
 }
 
-/// Reads one whole message. `first` says whether no hello has come yet, which
-/// the first message with number 0 is, whatever it says; `fault` is what [`crate::wire::frame`] found wrong with it.
-#[must_use]
-pub fn decode(frame: &[u8], first: bool, fault: Option<Fault>) -> Incoming<'_> {
-    match Fields::find(frame) {
-        Ok(Some(fields)) => message(&fields, first, fault),
-        Ok(None) => Incoming::Nonsense(format!(
-            "'{}' object has no attribute 'seq'",
-            type_name(frame)
-        )),
-        Err(fault) => Incoming::Nonsense(fault.to_string()),
+/// Turns what a client sends into requests.
+#[derive(Debug)]
+pub struct Inbox {
+    splitter: Splitter,
+    limit: usize,
+    /// Whether the hello has come: the first message with number 0, whatever
+    /// it says
+    greeted: bool,
+}
+
+impl Inbox {
+    /// Messages may have `limit` bytes.
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self {
+            splitter: Splitter::new(limit),
+            limit,
+            greeted: false,
+        }
+    }
+
+    /// The message that `bytes` begin with, and its length; `None` if it is
+    /// not complete: call again with these bytes and more.
+    ///
+    /// # Errors
+    /// If no message can be found any more; the connection must end.
+    #[inline]
+    pub fn next<'a>(
+        &mut self,
+        bytes: &'a [u8],
+    ) -> Result<Option<(usize, Incoming<'a>)>, FrameError> {
+        if !self.splitter.is_inside()
+            && let Some((fields, len)) = Fields::scan(bytes)
+            && len <= self.limit
+        {
+            return Ok(Some((len, self.message(&fields, None))));
+        }
+        let Some(Frame { len, fault }) = self.splitter.next(bytes)? else {
+            return Ok(None);
+        };
+        let frame = bytes.get(..len).unwrap_or(bytes);
+        let incoming = match Fields::find(frame) {
+            Ok(Some(fields)) => self.message(&fields, fault),
+            Ok(None) => Incoming::Nonsense(format!(
+                "'{}' object has no attribute 'seq'",
+                type_name(frame)
+            )),
+            Err(fault) => Incoming::Nonsense(fault.to_string()),
+        };
+        Ok(Some((len, incoming)))
+    }
+
+    #[inline]
+    fn message<'a>(&mut self, fields: &Fields<'a>, fault: Option<Fault>) -> Incoming<'a> {
+        let incoming = message(fields, !self.greeted, fault);
+        self.greeted |= matches!(incoming, Incoming::Hello(_));
+        incoming
     }
 }
 

@@ -6,6 +6,7 @@
 //! there is more to know, a map.
 
 use crate::event::{NamedLink, Refused};
+use crate::literal::repr::Text;
 use crate::msgpack::{Fault, write};
 use crate::path::{Path, RawPath};
 use crate::text::repr;
@@ -18,12 +19,12 @@ pub fn text(why: &Refused) -> String {
         Refused::ValueGiven => client("A deleted entry can't have a value"),
         Refused::Prev { have, want, path } => {
             let have = match have {
-                Some(have) => repr::encoded(have),
-                None => "<class 'moat.util.impl.NotGiven'>".to_owned(),
+                Some(have) => repr::of_encoded(have),
+                None => repr::NOT_GIVEN.to_owned(),
             };
             client(&format!(
                 "Data is {have} not {} at {}",
-                repr::encoded(want),
+                repr::of_encoded(want),
                 at(path)
             ))
         }
@@ -36,8 +37,8 @@ pub fn text(why: &Refused) -> String {
             at(path)
         )),
         Refused::DeleteRoot => client("You can't delete the root node"),
-        Refused::NoPath(path) => format!("KeyError(P({}))", repr::str(&at(path))),
-        Refused::NoNode(node) => format!("KeyError({})", repr::str(node.as_str())),
+        Refused::NoPath(path) => format!("KeyError(P({}))", quoted(&at(path))),
+        Refused::NoNode(node) => format!("KeyError({})", quoted(node.as_str())),
         Refused::NoTick(tick) => format!("KeyError({})", tick.0),
         Refused::NullElement => class("ValueError", "Null path element"),
         Refused::Element(why) | Refused::BadValue(why) | Refused::Shape(why) => {
@@ -155,8 +156,13 @@ pub(super) fn info(why: &Refused) -> Option<Vec<u8>> {
     Some(out)
 }
 
+/// A text in Python's quotes.
+fn quoted(text: &str) -> String {
+    Text(text).to_string()
+}
+
 fn class(name: &str, words: &str) -> String {
-    format!("{name}({})", repr::str(words))
+    format!("{name}({})", quoted(words))
 }
 
 fn client(words: &str) -> String {

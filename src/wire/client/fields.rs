@@ -3,7 +3,7 @@
 //! programs may look at it: the class and the field's name.
 
 use crate::event::{Depths, Expect, Links, NodeName, Refused, Tick, TickSet, Topic};
-use crate::msgpack::{EXT_MARKED, EXT_PATH, Fault, Head, Reader};
+use crate::msgpack::{self, EXT_MARKED, EXT_PATH, Fault, Head, Reader};
 use crate::path::{self, ElemError, Path, PathElem, PathError, PathRef};
 
 /// A request's fields: those that most requests have, and where to look for
@@ -36,26 +36,59 @@ impl<'a> Fields<'a> {
             ..Self::default()
         };
         for _ in 0..n {
-            let Some(key) = key(&mut reader)? else {
-                reader.object()?;
-                continue;
-            };
-            let item = Some(reader.object()?);
-            match key {
-                b"seq" => fields.seq = item,
-                b"action" => fields.action = item,
-                b"state" => fields.state = item,
-                b"path" => fields.path = item,
-                b"value" => fields.value = item,
-                b"chain" => fields.chain = item,
-                b"prev" => fields.prev = item,
-                b"nchain" => fields.nchain = item,
-                b"idem" => fields.idem = item,
-                b"qlen" => fields.qlen = item,
-                _ => {}
+            match key(&mut reader)? {
+                Some(key) => fields.set(key, reader.object()?),
+                None => {
+                    reader.object()?;
+                }
             }
         }
         Ok(Some(fields))
+    }
+
+    /// Finds and checks, in one pass, the fields of the message that `bytes`
+    /// begin with, and its length. `None` if there is anything unusual about
+    /// it: it may be incomplete, faulty, or no map of texts.
+    #[inline]
+    pub(super) fn scan(bytes: &'a [u8]) -> Option<(Self, usize)> {
+        let mut reader = Reader::new(bytes);
+        let Ok(Head::Map(n)) = reader.head() else {
+            return None;
+        };
+        let mut fields = Self::default();
+        let start = reader.position();
+        for _ in 0..n {
+            let Ok(Head::Str(len)) = reader.head() else {
+                return None;
+            };
+            let key = reader.take(len).ok()?;
+            if !key.is_ascii() {
+                return None;
+            }
+            let len = msgpack::check_first(reader.rest()).ok()?;
+            fields.set(key, reader.take(len).ok()?);
+        }
+        let end = reader.position();
+        fields.pairs = bytes.get(start..end)?;
+        Some((fields, end))
+    }
+
+    #[inline]
+    fn set(&mut self, key: &[u8], item: &'a [u8]) {
+        let field = match key {
+            b"seq" => &mut self.seq,
+            b"action" => &mut self.action,
+            b"state" => &mut self.state,
+            b"path" => &mut self.path,
+            b"value" => &mut self.value,
+            b"chain" => &mut self.chain,
+            b"prev" => &mut self.prev,
+            b"nchain" => &mut self.nchain,
+            b"idem" => &mut self.idem,
+            b"qlen" => &mut self.qlen,
+            _ => return,
+        };
+        *field = Some(item);
     }
 
     /// Any field, by name.
@@ -168,7 +201,7 @@ pub(super) fn type_name(raw: &[u8]) -> &'static str {
     match Reader::new(raw).head() {
         Ok(Head::Nil) | Err(_) => "NoneType",
         Ok(Head::Bool(_)) => "bool",
-        Ok(Head::Uint(_) | Head::Neg(_) | Head::Ext(crate::msgpack::EXT_BIG, _)) => "int",
+        Ok(Head::Uint(_) | Head::Neg(_) | Head::Ext(msgpack::EXT_BIG, _)) => "int",
         Ok(Head::Float(_)) => "float",
         Ok(Head::Str(_)) => "str",
         Ok(Head::Bin(_)) => "bytes",
