@@ -2,6 +2,10 @@
 
 use std::path::Path;
 
+use crate::support::PATIENCE;
+use crate::support::moat::{Server, program};
+use crate::support::process::{command, run};
+
 fn read(name: &str) -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{name}: {e}"))
@@ -72,5 +76,49 @@ fn files_that_documents_name_exist() {
                 );
             }
         }
+    }
+}
+
+/// The commands of the tour and what the reader sees after each.
+fn tour(readme: &str) -> Vec<(String, String)> {
+    let (_, tour) = readme
+        .split_once("In another terminal:")
+        .expect("README: the tour");
+    let mut steps: Vec<(String, String)> = Vec::new();
+    for line in tour.lines().skip_while(|line| line.is_empty()) {
+        let Some(line) = line.strip_prefix("    ") else {
+            break;
+        };
+        match (line.strip_prefix("$ "), steps.last_mut()) {
+            (Some(command), _) => steps.push((command.to_owned(), String::new())),
+            (None, Some((_, shown))) => *shown = format!("{shown}{line}\n"),
+            (None, None) => panic!("README: output before the first command: {line}"),
+        }
+    }
+    steps
+}
+
+#[test]
+fn the_tour_shows_what_a_reader_sees() {
+    let server = Server::start();
+    let steps = tour(&read("README.md"));
+    assert!(steps.len() > 7, "{steps:?}");
+    let moat = program();
+    let bin = moat.parent().expect("a file has a directory");
+    let mut defined = String::new();
+    for (typed, shown) in steps {
+        if typed.contains("() {") {
+            // a shell function, for the commands after it
+            defined = format!("{defined}{typed}\n");
+            continue;
+        }
+        let mut shell = command("sh");
+        shell
+            .args(["-c", &format!("{defined}{typed}")])
+            .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
+            .env("HOME", "/nonexistent")
+            .env("MOAT_PORT", server.port.to_string());
+        let output = run(&typed, &mut shell, None, PATIENCE).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(output.ok(), Ok(shown), "{typed}");
     }
 }
