@@ -11,19 +11,21 @@
 //!   of a command are built only when that command is typed.
 //! - Every error ends as one line on stderr and an exit status (`exit`).
 
-#![expect(
-    dead_code,
-    reason = "the commands that talk to a server use what is left over"
-)]
-
 mod args;
+mod complete;
 mod completion;
+mod connect;
 mod context;
+mod data;
 mod exit;
+mod internal;
 mod logging;
 mod man;
 mod out;
+mod ping;
 mod server;
+mod show;
+mod status;
 mod usage;
 mod util;
 
@@ -42,7 +44,7 @@ use out::Out;
 /// Runs the program with its arguments, the first being its own name.
 pub fn main(args: Vec<OsString>) -> ExitCode {
     let out = Out::stdout();
-    let args = with_kv_from_program_name(args);
+    let args = data::with_plain_path(with_kv_from_program_name(args));
     let result = match completion::answer(&args) {
         Some(answered) => answered,
         None => parse_and_run(args, &out),
@@ -110,6 +112,10 @@ fn run(cli: Cli, names: &[String], out: &Out) -> Result<Exit, CliError> {
 fn run_kv(ctx: &Context, command: args::Named) -> Result<Exit, CliError> {
     match command {
         args::Named::Server(args) => server::run(ctx, &args.0),
+        args::Named::Data(args) => block_on(data::run(ctx, &args.0)),
+        args::Named::Internal(args) => block_on(internal::run(ctx, &args.0)),
+        args::Named::Ping(args) => block_on(ping::run(ctx, &args.0)),
+        args::Named::Status(args) => block_on(status::run(ctx, &args.0)),
     }
 }
 

@@ -53,7 +53,7 @@ pub use error::{At, Error, Refusal};
 pub use messages::{Heard, Monitor, Payload};
 pub use options::{DEFAULT_PORT, Options};
 pub use proto::{Fields, Greeting, Message};
-pub use request::{Get, List, Pending, Write};
+pub use request::{Get, List, Pending, Sent, Write};
 pub use resuming::Resuming;
 pub use state::NodeState;
 pub use tree::{DeleteTree, DeletedTree, GetTree, Messages, Tree};

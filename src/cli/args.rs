@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
 use super::context::Verbosity;
-use super::{completion, man, server, util};
+use super::{completion, data, internal, man, ping, server, status, util};
 
 /// A master-less distributed key-value store
 #[derive(Parser)]
@@ -196,13 +196,18 @@ impl KvCommand {
 }
 
 /// The commands of the key-value store.
-//
-// The commands that talk to a server belong here, each as
-// `Name(Lazy<name::NameArgs>)`: Data, Internal, Ping, Status.
 #[derive(Subcommand)]
 pub(super) enum Named {
     /// Run a server
     Server(Lazy<server::ServerArgs>),
+    /// Read and change data
+    Data(Lazy<data::DataArgs>),
+    /// Look at a server's bookkeeping
+    Internal(Lazy<internal::InternalArgs>),
+    /// Ask whether a server answers
+    Ping(Lazy<ping::PingArgs>),
+    /// Show how a server is; fails if it misses events
+    Status(Lazy<status::StatusArgs>),
 }
 
 /// `moat kv client COMMAND`, an older spelling of `moat kv COMMAND`.

@@ -73,8 +73,8 @@ impl Out {
         let _ = io::stderr().lock().write_all(line.as_bytes());
     }
 
-    /// Whether stdout is a terminal.
-    pub(crate) fn is_terminal(&self) -> bool {
-        io::stdout().is_terminal()
+    /// Whether notes go to a terminal, where progress can be shown.
+    pub(crate) fn notes_to_terminal(&self) -> bool {
+        io::stderr().is_terminal()
     }
 }

@@ -3,6 +3,7 @@
 use crate::client::error::Error;
 use crate::event::{ChainEnd, NamedLink, NodeName, Tick};
 use crate::msgpack::{Head, Reader, write};
+use crate::value::Value;
 
 /// The changes that led to an entry's present state, newest first: at least
 /// one, and each server at most once.
@@ -49,6 +50,26 @@ impl Chain {
             None if self.end == ChainEnd::Start => Some(false),
             None => None,
         }
+    }
+
+    /// The chain as the protocol writes it: each link a map, with the older
+    /// ones at `prev`.
+    #[must_use]
+    pub fn to_value(&self) -> Value {
+        let mut prev = match self.end {
+            ChainEnd::Start => Some(Value::Nil),
+            ChainEnd::Cut => None,
+        };
+        for link in self.links().collect::<Vec<_>>().into_iter().rev() {
+            let mut fields = vec![
+                ("node".into(), link.node.as_str().into()),
+                ("tick".into(), link.tick.0.into()),
+            ];
+            fields.extend(prev.take().map(|prev| ("prev".into(), prev)));
+            prev = Some(Value::Map(fields));
+        }
+        // there is at least one link
+        prev.unwrap_or(Value::Nil)
     }
 
     /// Reads a chain; `None` is that of an entry that has never been set.
@@ -124,11 +145,13 @@ mod tests {
         let chain = Chain::decode(cut).unwrap().unwrap();
         assert_eq!(chain.head(), &link("A", 9));
         assert_eq!(chain.links().count(), 2);
+        assert_eq!(chain.to_value().to_bytes(), cut);
         assert_eq!(chain.end(), ChainEnd::Cut);
 
         let whole = b"\x83\xa4node\xa1A\xa4tick\x09\xa4prev\xc0";
         let chain = Chain::decode(whole).unwrap().unwrap();
         assert_eq!(chain.end(), ChainEnd::Start);
+        assert_eq!(chain.to_value().to_bytes(), whole);
 
         assert_eq!(Chain::decode(b"\xc0").unwrap(), None);
         assert!(Chain::decode(b"\x80").is_err());

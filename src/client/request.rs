@@ -6,9 +6,10 @@ use std::pin::Pin;
 
 use crate::client::Client;
 use crate::client::chain::{Chain, write_link};
+use crate::client::connection::Ticket;
 use crate::client::entry::{Entry, Written};
 use crate::client::error::Error;
-use crate::client::proto::{Fields, Message};
+use crate::client::proto::{Expect, Fields, Message};
 use crate::event::{Links, NamedLink};
 use crate::msgpack::{Head, Reader};
 use crate::path::{Path, PathElem, PathRef};
@@ -85,6 +86,16 @@ impl<'a> Get<'a> {
         self.internal = true;
         self
     }
+
+    /// Sends the request and returns the whole reply as it came.
+    ///
+    /// # Errors
+    /// As any request.
+    pub async fn reply(mut self) -> Result<Message, Error> {
+        let action = choose(self.internal, "get_internal", "get_value");
+        add_links(&mut self.fields, self.links);
+        self.client.request(action, &self.fields).await
+    }
 }
 
 impl<'a> IntoFuture for Get<'a> {
@@ -92,11 +103,10 @@ impl<'a> IntoFuture for Get<'a> {
     type IntoFuture = Pending<'a, Entry>;
 
     fn into_future(mut self) -> Self::IntoFuture {
-        let action = choose(self.internal, "get_internal", "get_value");
-        add_links(&mut self.fields, self.links);
+        let path = self.path.take();
         Box::pin(async move {
-            let message = self.client.request(action, &self.fields).await?;
-            match self.path {
+            let message = self.reply().await?;
+            match path {
                 Some(path) => Entry::of(&message, path),
                 None => Entry::in_stream(&message),
             }
@@ -199,21 +209,54 @@ impl<'a> Write<'a> {
     }
 }
 
-impl<'a> IntoFuture for Write<'a> {
-    type Output = Result<Written, Error>;
-    type IntoFuture = Pending<'a, Written>;
-
-    fn into_future(mut self) -> Self::IntoFuture {
+impl Write<'_> {
+    /// Sends the request without waiting for its reply: the way to make many
+    /// writes fast. They are done in the order in which they are sent.
+    ///
+    /// # Errors
+    /// Those of the connection; the server's refusal comes with
+    /// [`Sent::reply`].
+    pub async fn send(mut self) -> Result<Sent, Error> {
         let action = if self.delete {
             choose(self.internal, "delete_internal", "delete_value")
         } else {
             choose(self.internal, "set_internal", "set_value")
         };
         add_links(&mut self.fields, self.links);
-        Box::pin(async move {
-            let message = self.client.request(action, &self.fields).await?;
-            Written::of(&message)
-        })
+        let ticket = self.client.send(action, &self.fields, Expect::Reply);
+        Ok(Sent(ticket.await?))
+    }
+}
+
+impl<'a> IntoFuture for Write<'a> {
+    type Output = Result<Written, Error>;
+    type IntoFuture = Pending<'a, Written>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { Written::of(&self.send().await?.reply().await?) })
+    }
+}
+
+/// A write under way.
+#[derive(Debug)]
+#[must_use = "whether the server has done it stands in the reply"]
+pub struct Sent(Ticket);
+
+impl Sent {
+    /// The whole reply as it comes.
+    ///
+    /// # Errors
+    /// As any request.
+    pub async fn reply(self) -> Result<Message, Error> {
+        self.0.reply().await
+    }
+
+    /// What the write has done.
+    ///
+    /// # Errors
+    /// As any request.
+    pub async fn written(self) -> Result<Written, Error> {
+        Written::of(&self.reply().await?)
     }
 }
 

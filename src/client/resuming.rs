@@ -86,6 +86,28 @@ impl Resuming {
         poll_fn(|cx| self.poll_event(cx)).await
     }
 
+    /// Waits until the server watches: changes from then on are told. Without
+    /// it, the first call of [`next`](Self::next) does this.
+    ///
+    /// # Errors
+    /// What ends the stream before it has begun.
+    pub async fn begin(&mut self) -> Result<(), Error> {
+        poll_fn(|cx| {
+            let Phase::Opening(opening) = &mut self.phase else {
+                return Poll::Ready(Ok(()));
+            };
+            match ready!(opening.as_mut().poll(cx)) {
+                Ok(opened) => self.opened(opened),
+                Err(error) => {
+                    self.phase = Phase::Ended;
+                    return Poll::Ready(Err(error));
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+
     /// The last change that has been given out; `None` while a state is
     /// incomplete, and with servers that do not number changes.
     #[must_use]
@@ -110,6 +132,14 @@ impl Resuming {
             let watch = request.open(&client).await?;
             Ok((client, watch))
         }));
+    }
+
+    fn opened(&mut self, (client, watch): (Client, Watch)) {
+        self.client = client;
+        if self.complete {
+            self.at = watch.at();
+        }
+        self.phase = Phase::Open(watch);
     }
 
     /// Opens the watch anew after it has ended.
@@ -140,13 +170,7 @@ impl Resuming {
             match &mut self.phase {
                 Phase::Ended => return Poll::Ready(None),
                 Phase::Opening(opening) => match ready!(opening.as_mut().poll(cx)) {
-                    Ok((client, watch)) => {
-                        self.client = client;
-                        if self.complete {
-                            self.at = watch.at();
-                        }
-                        self.phase = Phase::Open(watch);
-                    }
+                    Ok(opened) => self.opened(opened),
                     Err(error) => {
                         if let Some(event) = self.failed(error) {
                             return Poll::Ready(Some(event));

@@ -192,9 +192,11 @@ pub enum WatchEvent {
 }
 
 /// That a watch has caught up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct UpToDate {
+    /// What the server said
+    pub message: Message,
     /// The state is that at this change; `None` from a server of the original
     pub at: Option<At>,
     /// Whether the wish to resume was fulfilled, if there was one
@@ -230,11 +232,11 @@ impl Watch {
         cx: &Context<'_>,
     ) -> Poll<Option<Result<WatchEvent, Error>>> {
         let next = self.messages.poll(cx);
-        next.map(|next| next.map(|message| self.event(&message?)))
+        next.map(|next| next.map(|message| self.event(message?)))
     }
 
-    fn event(&mut self, message: &Message) -> Result<WatchEvent, Error> {
-        let at = At::of(message);
+    fn event(&mut self, message: Message) -> Result<WatchEvent, Error> {
+        let at = At::of(&message);
         self.at = at.or(self.at);
         if message.state() == Some(State::UpToDate) {
             self.fetching = false;
@@ -242,9 +244,10 @@ impl Watch {
             return Ok(WatchEvent::UpToDate(UpToDate {
                 at,
                 resumed: message.bool("resumed"),
+                message,
             }));
         }
-        let entry = Entry::in_stream(message)?;
+        let entry = Entry::in_stream(&message)?;
         // only changes are numbered
         Ok(if self.fetching && at.is_none() {
             WatchEvent::State(entry)

@@ -207,12 +207,12 @@ impl Replica {
         let had_value = entry.value().is_some();
         entry.replace_value(value, &mut self.old);
         entry.set_tock(tock);
-        let (chain, end) = entry.chain();
+        let (chain, end) = self.tree.chain(ix);
         match chain {
-            [] => entry.set_head(link),
+            [] => self.tree.set_chain(ix, &[link], ChainEnd::Start),
             [old] if old.node() == self.me && end == ChainEnd::Start => {
                 let old = old.tick();
-                entry.set_head(link);
+                self.tree.set_chain(ix, &[link], ChainEnd::Start);
                 if let Some(known) = self.nodes.get_mut(self.me) {
                     known.release(old, ix);
                 }
@@ -228,7 +228,7 @@ impl Replica {
     }
 
     fn write_long(&mut self, ix: Ix, link: Link, had_value: bool) {
-        let (chain, end) = self.tree.get(ix).chain();
+        let (chain, end) = self.tree.chain(ix);
         let (mut new, mut gone) = (vec![link], Vec::new());
         for old in chain {
             if !had_value || old.node() == link.node() {
@@ -238,7 +238,7 @@ impl Replica {
             }
         }
         let end = if had_value { end } else { ChainEnd::Start };
-        self.tree.get_mut(ix).set_chain(&new, end);
+        self.tree.set_chain(ix, &new, end);
         self.release(ix, &gone);
     }
 
@@ -288,7 +288,7 @@ impl Replica {
             return Ok(Applied::Ignored);
         };
         let entry = self.tree.get(ix);
-        let (chain, end) = entry.chain();
+        let (chain, end) = self.tree.chain(ix);
         let chain = chain.to_vec();
         let Some(old) = chain.first().copied() else {
             self.take(ix, event, &links, &chain);
@@ -296,7 +296,7 @@ impl Replica {
         };
         if new == old {
             if end == ChainEnd::Cut && links.len() > chain.len() && links.starts_with(&chain) {
-                self.tree.get_mut(ix).set_chain(&links, event.end);
+                self.tree.set_chain(ix, &links, event.end);
                 self.hold(ix, &links);
             }
             return Ok(Applied::Ignored);
@@ -324,7 +324,7 @@ impl Replica {
         let entry = self.tree.get_mut(ix);
         entry.replace_value(event.value.as_deref(), &mut self.old);
         entry.set_tock(event.tock);
-        entry.set_chain(links, event.end);
+        self.tree.set_chain(ix, links, event.end);
         self.hold(ix, links);
         self.count(ix);
     }
@@ -341,7 +341,7 @@ impl Replica {
     #[must_use]
     pub fn event(&self, ix: Ix) -> Event {
         let entry = self.tree.get(ix);
-        let (chain, end) = entry.chain();
+        let (chain, end) = self.tree.chain(ix);
         Event {
             path: self.tree.path(Ix::ROOT, ix),
             chain: self.named(chain),
@@ -471,9 +471,9 @@ impl Replica {
             return Err(self.tick().unwrap_or_default());
         }
         for (_, ix) in present {
-            let (chain, end) = self.tree.get(ix).chain();
+            let (chain, end) = self.tree.chain(ix);
             let rest: Vec<Link> = chain.iter().filter(|l| l.node() != node).copied().collect();
-            self.tree.get_mut(ix).set_chain(&rest, end);
+            self.tree.set_chain(ix, &rest, end);
         }
         self.nodes.forget(node);
         Ok(())

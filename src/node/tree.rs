@@ -12,6 +12,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use thin_vec::ThinVec;
 
 use crate::event::{ChainEnd, Link, NodeIx, Tick, Tock};
 use crate::msgpack::{Fault, Small};
@@ -50,45 +51,43 @@ impl Ix {
 /// Stands for "no chain" in an entry's head.
 const NO_LINK: Link = Link::new(NodeIx(u32::MAX), Tick(0));
 
-/// One entry: eighty bytes, its value and long keys apart.
+/// One entry: a line of the processor's cache, its value, long keys and long
+/// chains apart.
 #[derive(Debug)]
+#[repr(align(64))]
 pub struct Entry {
     parent: Ix,
     next: Ix,
+    /// The child before; of the first child, the last one
     prev: Ix,
     first: Ix,
-    last: Ix,
     head: Link,
+    /// Its chain's place, if it has more than one link or is cut
+    chain: u32,
     tock: Tock,
-    // the whole chain, if it has more than one link or is cut
-    chain: Option<Box<LongChain>>,
-    value: Option<Box<[u8]>>,
+    value: Option<ThinVec<u8>>,
     key: Small,
 }
 
-#[derive(Debug)]
-struct LongChain {
-    links: Box<[Link]>,
-    end: ChainEnd,
-}
+const NO_CHAIN: u32 = u32::MAX;
 
 impl Entry {
-    fn new(parent: Ix, key: Small, tock: Tock) -> Self {
+    const fn new(parent: Ix, key: Small, tock: Tock) -> Self {
         Self {
             parent,
             next: Ix::NONE,
             prev: Ix::NONE,
             first: Ix::NONE,
-            last: Ix::NONE,
             head: NO_LINK,
+            chain: NO_CHAIN,
             tock,
-            chain: None,
             value: None,
             key,
         }
     }
 
     /// The encoded value.
+    #[inline]
     #[must_use]
     pub fn value(&self) -> Option<&[u8]> {
         self.value.as_deref()
@@ -105,16 +104,6 @@ impl Entry {
     #[must_use]
     pub fn head(&self) -> Option<Link> {
         (self.head != NO_LINK).then_some(self.head)
-    }
-
-    /// The changes that the present state is built on, newest first.
-    #[must_use]
-    pub fn chain(&self) -> (&[Link], ChainEnd) {
-        match &self.chain {
-            Some(long) => (&long.links, long.end),
-            None if self.head == NO_LINK => (&[], ChainEnd::Start),
-            None => (std::slice::from_ref(&self.head), ChainEnd::Start),
-        }
     }
 
     /// The encoded element that names this entry below its parent.
@@ -145,6 +134,8 @@ impl Entry {
     /// Values of equal length need no new memory.
     pub fn replace_value(&mut self, value: Option<&[u8]>, old: &mut Vec<u8>) {
         old.clear();
+        // one large value is no reason to keep its room
+        old.shrink_to(KEPT_ROOM);
         if let Some(present) = &mut self.value {
             old.extend_from_slice(present);
             if let Some(value) = value
@@ -154,40 +145,39 @@ impl Entry {
                 return;
             }
         }
-        self.value = value.map(Into::into);
+        self.value = value.map(|value| {
+            let mut kept = ThinVec::with_capacity(value.len());
+            kept.extend_from_slice(value);
+            kept
+        });
     }
 
     /// Sets the tock of a change.
     pub const fn set_tock(&mut self, tock: Tock) {
         self.tock = tock;
     }
+}
 
-    /// Makes the chain a single link, with nothing before it.
-    pub fn set_head(&mut self, link: Link) {
-        self.head = link;
-        self.chain = None;
-    }
+/// Bytes that the buffer of a replaced value keeps.
+const KEPT_ROOM: usize = 64 << 10;
 
-    /// Replaces the chain.
-    pub fn set_chain(&mut self, links: &[Link], end: ChainEnd) {
-        self.head = links.first().copied().unwrap_or(NO_LINK);
-        self.chain = (links.len() > 1 || (end == ChainEnd::Cut && !links.is_empty())).then(|| {
-            Box::new(LongChain {
-                links: links.into(),
-                end,
-            })
-        });
-    }
+/// A chain of more than one link, or a cut one.
+#[derive(Debug)]
+struct LongChain {
+    links: Box<[Link]>,
+    end: ChainEnd,
 }
 
 /// How many tables the index is cut into.
-const SHARDS: usize = 1024;
+const SHARDS: usize = 128;
 
 /// All entries of a store.
 #[derive(Debug)]
 pub struct Tree {
     entries: Vec<Entry>,
     free: Ix,
+    chains: Vec<Option<LongChain>>,
+    free_chains: Vec<u32>,
     len: usize,
     index: Box<[HashTable<u32>]>,
     hasher: FixedState,
@@ -202,6 +192,8 @@ impl Tree {
         Self {
             entries: vec![root],
             free: Ix::NONE,
+            chains: Vec::new(),
+            free_chains: Vec::new(),
             len: 1,
             index: (0..SHARDS).map(|_| HashTable::new()).collect(),
             hasher: FixedState::with_seed(key),
@@ -301,13 +293,16 @@ impl Tree {
         path::normalise(element, &mut key)?;
         let tock = self.get(parent).tock;
         let ix = self.place(Entry::new(parent, Small::new(&key), tock));
-        let last = std::mem::replace(&mut self.get_mut(parent).last, ix);
-        match last.some() {
-            Some(last) => {
+        match self.get(parent).first.some() {
+            Some(first) => {
+                let last = std::mem::replace(&mut self.get_mut(first).prev, ix);
                 self.get_mut(last).next = ix;
                 self.get_mut(ix).prev = last;
             }
-            None => self.get_mut(parent).first = ix,
+            None => {
+                self.get_mut(parent).first = ix;
+                self.get_mut(ix).prev = ix;
+            }
         }
         let hash = self.hash(parent, &key);
         let (entries, hasher) = (&self.entries, &self.hasher);
@@ -340,6 +335,53 @@ impl Tree {
         }
     }
 
+    /// The changes that an entry's present state is built on, newest first.
+    #[inline]
+    #[must_use]
+    pub fn chain(&self, ix: Ix) -> (&[Link], ChainEnd) {
+        let entry = self.get(ix);
+        match self
+            .chains
+            .get(entry.chain as usize)
+            .and_then(Option::as_ref)
+        {
+            Some(long) => (&long.links, long.end),
+            None if entry.head == NO_LINK => (&[], ChainEnd::Start),
+            None => (std::slice::from_ref(&entry.head), ChainEnd::Start),
+        }
+    }
+
+    /// Replaces an entry's chain.
+    pub fn set_chain(&mut self, ix: Ix, links: &[Link], end: ChainEnd) {
+        let place = self.get(ix).chain;
+        let entry = self.get_mut(ix);
+        entry.head = links.first().copied().unwrap_or(NO_LINK);
+        let long = links.len() > 1 || (end == ChainEnd::Cut && !links.is_empty());
+        if place == NO_CHAIN && !long {
+            return;
+        }
+        let long = long.then(|| LongChain {
+            links: links.into(),
+            end,
+        });
+        let place = match (place, &long) {
+            (NO_CHAIN, _) => self.free_chains.pop().unwrap_or_else(|| {
+                self.chains.push(None);
+                let n = u32::try_from(self.chains.len() - 1);
+                n.expect("invariant: there are not more chains than entries")
+            }),
+            (place, Some(_)) => place,
+            (place, None) => {
+                self.free_chains.push(place);
+                place
+            }
+        };
+        self.get_mut(ix).chain = if long.is_some() { place } else { NO_CHAIN };
+        if let Some(slot) = self.chains.get_mut(place as usize) {
+            *slot = long;
+        }
+    }
+
     /// Whether an entry could be removed: no value, no chain, no children,
     /// and not the root.
     #[must_use]
@@ -361,13 +403,17 @@ impl Tree {
         if let Ok(found) = self.index[shard(hash)].find_entry(hash, |n| *n == ix.0) {
             found.remove();
         }
-        match prev.some() {
-            Some(prev) => self.get_mut(prev).next = next,
-            None => self.get_mut(parent).first = next,
+        let first = self.get(parent).first;
+        if first == ix {
+            self.get_mut(parent).first = next;
+        } else {
+            self.get_mut(prev).next = next;
         }
+        // the neighbour behind, or the first one, which knows the last
         match next.some() {
             Some(next) => self.get_mut(next).prev = prev,
-            None => self.get_mut(parent).last = prev,
+            None if first != ix => self.get_mut(first).prev = prev,
+            None => {}
         }
         let mut gone = Entry::new(Ix::NONE, Small::new(&[]), Tock(0));
         gone.next = self.free;
@@ -461,8 +507,29 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_takes_eighty_bytes() {
-        assert_eq!(size_of::<Entry>(), 80);
+    fn an_entry_takes_one_line_of_the_cache() {
+        assert_eq!(size_of::<Entry>(), 64);
+    }
+
+    #[test]
+    fn long_chains_have_a_place_as_long_as_they_are_long() {
+        let mut tree = Tree::new(1);
+        let a = tree.ensure_child(Ix::ROOT, b"\xa1a").unwrap();
+        let b = tree.ensure_child(Ix::ROOT, b"\xa1b").unwrap();
+        let link = |n| Link::new(NodeIx(0), Tick(n));
+        let long = [link(2), link(1)];
+        tree.set_chain(a, &long, ChainEnd::Cut);
+        assert_eq!(tree.chain(a), (&long[..], ChainEnd::Cut));
+        assert_eq!(tree.get(a).head(), Some(link(2)));
+        tree.set_chain(b, &long[..1], ChainEnd::Start);
+        assert_eq!(tree.chain(b), (&long[..1], ChainEnd::Start));
+        tree.set_chain(a, &long[..1], ChainEnd::Start);
+        assert_eq!(tree.chain(a), (&long[..1], ChainEnd::Start));
+        tree.set_chain(b, &long, ChainEnd::Start);
+        assert_eq!(tree.chains.len(), 1, "the place is used again");
+        assert_eq!(tree.chain(b), (&long[..], ChainEnd::Start));
+        tree.set_chain(b, &[], ChainEnd::Start);
+        assert_eq!(tree.chain(b), (&[][..], ChainEnd::Start));
     }
 
     #[test]

@@ -295,20 +295,20 @@ impl<'m> View<'m> {
         let entry = self.replica.tree().get(ix);
         Shown {
             value: entry.value().map(|value| self.encode(ix, value)),
-            chain: self.chain(entry, links),
+            chain: self.chain(ix, links),
             tock: entry.tock(),
         }
     }
 
     #[inline]
-    fn chain<'a>(&'a self, entry: &'a Entry, links: Links) -> Option<Chain<'a>> {
+    fn chain(&self, ix: Ix, links: Links) -> Option<Chain<'_>> {
         let wanted = match links {
             Links::None => return None,
             Links::Newest(n) => n as usize,
             Links::All => usize::MAX,
         };
         let names = self.replica.nodes().names();
-        let (all, end) = entry.chain();
+        let (all, end) = self.replica.tree().chain(ix);
         if all.is_empty() {
             return None;
         }
@@ -571,10 +571,10 @@ impl<'m> View<'m> {
             Some(Expect::New) if had_value => return Err(Refused::Exists(write.path.to_owned())),
             Some(Expect::New) => {}
             Some(Expect::Link(node, tick)) => {
-                let Some(entry) = entry.filter(|_| had_value) else {
+                let Some(ix) = found.filter(|_| had_value) else {
                     return Err(Refused::IsNew(write.path.to_owned()));
                 };
-                let (chain, _) = entry.chain();
+                let (chain, _) = self.replica.tree().chain(ix);
                 let have = self.replica.named(chain);
                 let same = |l: &NamedLink| l.node.as_str() == node && l.tick == tick;
                 if !have.first().is_some_and(same) {

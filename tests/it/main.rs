@@ -3,7 +3,9 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod cli_data;
 mod cli_frame;
+mod cli_transcripts;
 mod client;
 mod config;
 mod documents;
