@@ -5,11 +5,18 @@
 //! cargo run --example mirror -- localhost:27586 house
 //! ```
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a program that prints"
+)]
+
 use std::collections::BTreeMap;
 use std::error::Error;
 
 use moat::client::{Client, Entry, WatchEvent};
 use moat::path::Path;
+use moat::text::json;
 use moat::value::Value;
 
 /// What an event did to the copy.
@@ -84,8 +91,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     while let Some(event) = watch.next().await {
         for change in mirror.handle(event?)? {
             match change {
-                Change::Appeared(at) => println!("+ {at} = {:?}", mirror.entries[&at]),
-                Change::Changed(at) => println!("~ {at} = {:?}", mirror.entries[&at]),
+                Change::Appeared(at) => println!("+ {at} = {}", json::line(&mirror.entries[&at])),
+                Change::Changed(at) => println!("~ {at} = {}", json::line(&mirror.entries[&at])),
                 Change::Gone(at) => println!("- {at}"),
             }
         }

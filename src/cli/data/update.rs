@@ -53,14 +53,11 @@ pub(super) async fn run(ctx: &Context, path: &Path, args: &UpdateArgs) -> Result
         skipped: 0,
         progress: progress(ctx, &source),
     };
-    while let Some(change) = source.next()? {
-        update.send(change).await?;
-        update.progress.set_position(source.position());
-    }
-    while !update.under_way.is_empty() {
-        update.settle().await?;
-    }
+    let result = update.all(&mut source).await;
+    // whatever went wrong, what stood before it is done
+    let rest = update.settle_all().await;
     update.progress.finish_and_clear();
+    result.and(rest)?;
     if update.skipped > 0 && ctx.verbosity > Verbosity::Quiet {
         let skipped = update.skipped;
         ctx.out.note(&format!(
@@ -100,6 +97,14 @@ struct Update<'a> {
 }
 
 impl Update<'_> {
+    async fn all(&mut self, source: &mut Source) -> Result<(), CliError> {
+        while let Some(change) = source.next()? {
+            self.send(change).await?;
+            self.progress.set_position(source.position());
+        }
+        Ok(())
+    }
+
     async fn send(&mut self, change: Change) -> Result<(), CliError> {
         if !self.base.is_empty() && change.path.first() == Some(&PathElem::Nil) {
             self.skipped += 1;
@@ -120,6 +125,15 @@ impl Update<'_> {
         self.under_way.push_back(sent);
         self.sent += 1;
         Ok(())
+    }
+
+    /// Waits for all writes; returns the first refusal.
+    async fn settle_all(&mut self) -> Result<(), CliError> {
+        let mut result = Ok(());
+        while !self.under_way.is_empty() {
+            result = result.and(self.settle().await);
+        }
+        result
     }
 
     /// Waits for the oldest write.
