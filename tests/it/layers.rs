@@ -82,7 +82,8 @@ const TABLE: &[Row] = &[
     (
         "cli",
         &[
-            DATA, "wire", "config", "store", "auth", "script", "client", "runner", "sim", "server",
+            DATA, "node::*", "wire", "config", "store", "auth", "script", "client", "runner",
+            "sim", "server",
         ],
     ),
     ("main", &["cli"]),

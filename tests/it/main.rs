@@ -8,6 +8,7 @@ mod cli_frame;
 mod cli_transcripts;
 mod client;
 mod config;
+mod documents;
 mod eval;
 mod hostile;
 mod json;

@@ -46,6 +46,20 @@ impl Good {
         took
     }
 
+    /// The median of its rounds, with `step` before each.
+    pub(crate) fn rounds(&mut self, count: usize, mut step: impl FnMut(usize)) -> Duration {
+        let times = (0..count).map(|n| {
+            step(n);
+            self.round()
+        });
+        Self::median(times.collect())
+    }
+
+    /// The median of its rounds when nobody disturbs.
+    pub(crate) fn calm(&mut self) -> Duration {
+        self.rounds(CALM, |_| ())
+    }
+
     fn median(mut times: Vec<Duration>) -> Duration {
         times.sort_unstable();
         times.get(times.len() / 2).copied().unwrap_or_default()
@@ -61,10 +75,18 @@ impl Drop for Raise<'_> {
     }
 }
 
+/// What a round takes now must be of the order of what it took before.
+pub(crate) fn assert_not_slower(calm: Duration, now: Duration) {
+    assert!(
+        now <= calm * SLOWER,
+        "the good client's median round took {calm:?} before, {now:?} beside the attack"
+    );
+}
+
 /// Runs `attack` while a good client keeps working on the same server.
 pub(crate) fn beside<T>(port: u16, attack: impl FnOnce() -> T) -> T {
     let mut good = Good::connect(port);
-    let calm = Good::median((0..CALM).map(|_| good.round()).collect());
+    let calm = good.calm();
     let over = AtomicBool::new(false);
     std::thread::scope(|threads| {
         let working = threads.spawn(|| {
@@ -78,13 +100,7 @@ pub(crate) fn beside<T>(port: u16, attack: impl FnOnce() -> T) -> T {
         let result = attack();
         drop(raise);
         let times = working.join().expect("the good client got wrong answers");
-        let rounds = times.len();
-        let beside = Good::median(times);
-        assert!(
-            beside <= calm * SLOWER,
-            "the good client's median round took {calm:?} before, {beside:?} beside the attack \
-             ({rounds} rounds)"
-        );
+        assert_not_slower(calm, Good::median(times));
         result
     })
 }
