@@ -388,7 +388,10 @@ async fn list(ctx: &Context, args: &EnumArgs) -> Result<Exit, CliError> {
             tick: Tick(tick),
         };
         let entry = client.get_by_event(&link).links(Links::Newest(3)).await?;
-        if verbose {
+        if verbose && ctx.json {
+            let path = ctx.path_field(entry.path.clone());
+            ctx.show(&map([("tick", tick.into()), ("path", path)]))?;
+        } else if verbose {
             ctx.out.line(&format!("{tick} {}", entry.path))?;
         } else {
             ctx.out.line(&tick.to_string())?;

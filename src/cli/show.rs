@@ -106,12 +106,40 @@ pub(super) fn map<const N: usize>(pairs: [(&str, Value); N]) -> Value {
     Value::Map(pairs.into())
 }
 
-/// A pair of path and content as an item: in YAML a map of one pair, in JSON
-/// a record that `data update` reads.
-pub(super) fn at_path(ctx: &Context, path: Path, content: Value) -> Value {
-    if ctx.json {
-        map([("path", path.to_string().into()), ("value", content)])
-    } else {
-        Value::Map(vec![(path.into(), content)])
+impl Context {
+    /// A path within a record: JSON has its text, which other programs find
+    /// easier to use.
+    pub(super) fn path_field(&self, path: Path) -> Value {
+        if self.json {
+            path.to_string().into()
+        } else {
+            path.into()
+        }
     }
+
+    /// An entry as an item: in YAML a map from its path, in JSON a record of
+    /// the form that `data update` reads.
+    pub(super) fn item(&self, path: Path, shown: Shown) -> Value {
+        if !self.json {
+            let content = match shown {
+                Shown::Value(value) => value,
+                Shown::Fields(fields) => Value::Map(fields),
+            };
+            return Value::Map(vec![(path.into(), content)]);
+        }
+        let mut record = vec![("path".into(), self.path_field(path))];
+        match shown {
+            Shown::Value(value) => record.push(("value".into(), value)),
+            Shown::Fields(fields) => record.extend(fields),
+        }
+        Value::Map(record)
+    }
+}
+
+/// What is shown of an entry.
+pub(super) enum Shown {
+    /// Its value
+    Value(Value),
+    /// All that is known of it
+    Fields(Vec<(Value, Value)>),
 }

@@ -65,7 +65,7 @@ struct Inner {
     /// Bytes in all queues
     waiting: usize,
     greeting: Option<Arc<Greeting>>,
-    greeting_waker: Vec<Waker>,
+    greeting_wakers: Vec<Waker>,
     /// Callers that wait for room, or for the end
     blocked: Vec<Waker>,
     driver: Option<Waker>,
@@ -128,7 +128,7 @@ impl Inner {
                         return Err(Error::AuthRequired { method });
                     }
                     self.greeting = Some(Arc::new(greeting));
-                    wake.append(&mut self.greeting_waker);
+                    wake.append(&mut self.greeting_wakers);
                     continue;
                 }
                 Delivery::Started(seq, message) => {
@@ -167,7 +167,7 @@ impl Inner {
     /// The connection is lost: everybody learns it.
     fn lose(&mut self, why: Error, wake: &mut Vec<Waker>) {
         self.lost.get_or_insert(why);
-        wake.append(&mut self.greeting_waker);
+        wake.append(&mut self.greeting_wakers);
         wake.append(&mut self.blocked);
         wake.extend(self.queues.values_mut().filter_map(|q| q.waker.take()));
     }
@@ -209,7 +209,7 @@ impl Connection {
             queues: BTreeMap::new(),
             waiting: 0,
             greeting: None,
-            greeting_waker: Vec::new(),
+            greeting_wakers: Vec::new(),
             blocked: Vec::new(),
             driver: None,
             stalled: false,
@@ -242,7 +242,7 @@ impl Connection {
                 (Some(greeting), _) => Poll::Ready(Ok(Arc::clone(greeting))),
                 (None, Some(lost)) => Poll::Ready(Err(lost.clone())),
                 (None, None) => {
-                    inner.greeting_waker.push(cx.waker().clone());
+                    remember(&mut inner.greeting_wakers, cx.waker());
                     Poll::Pending
                 }
             })
@@ -286,7 +286,7 @@ impl Connection {
                 let full = inner.protocol.output().len() >= OUTPUT
                     || inner.protocol.requests() >= REQUESTS;
                 if full {
-                    inner.blocked.push(cx.waker().clone());
+                    remember(&mut inner.blocked, cx.waker());
                     return Poll::Pending;
                 }
                 let seq = inner.protocol.request(action, fields, expect);
@@ -308,7 +308,7 @@ impl Connection {
             match &inner.lost {
                 Some(lost) => Poll::Ready(lost.clone()),
                 None => {
-                    inner.blocked.push(cx.waker().clone());
+                    remember(&mut inner.blocked, cx.waker());
                     Poll::Pending
                 }
             }
@@ -390,6 +390,13 @@ impl Drop for Ticket {
             inner.remove(self.seq);
             inner.protocol.give_up(self.seq);
         });
+    }
+}
+
+/// Adds a waker, once.
+fn remember(wakers: &mut Vec<Waker>, waker: &Waker) {
+    if !wakers.iter().any(|known| known.will_wake(waker)) {
+        wakers.push(waker.clone());
     }
 }
 

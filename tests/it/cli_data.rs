@@ -77,6 +77,35 @@ fn json_goes_out_and_comes_in() {
 }
 
 #[test]
+fn json_has_all_that_is_known() {
+    let server = Server::start();
+    ok(&server, &["data", "a.b", "set", "-e", ":", "1"]);
+    let json =
+        |args: &[&str]| -> serde_json::Value { serde_json::from_str(&ok(&server, args)).unwrap() };
+    let chain = serde_json::json!({"node": "rec", "tick": 2, "prev": null});
+    let entry = json(&["-m", "data", "a", "get", "-r", "--json"]);
+    assert_eq!(entry["path"], "b");
+    assert_eq!((&entry["value"], &entry["chain"]), (&1.into(), &chain));
+    let tick = json(&["-m", "-v", "internal", "enum", "rec", "--json", "-n", "1"]);
+    assert_eq!(tick, serde_json::json!({"tick": 1, "path": ":"}));
+    let deleted = json(&["-m", "data", "a", "delete", "-r", "--json"]);
+    assert_eq!(
+        (&deleted["path"], &deleted["old_value"]),
+        (&"a.b".into(), &1.into())
+    );
+
+    let watching = monitor(server.port, &["m", "monitor", "--json"]);
+    ok(&server, &["data", "m.x", "set", "-p", ":", "q"]);
+    let line = eventually("the change", PATIENCE, || {
+        watching.stdout().ends_with('\n').then(|| watching.stdout())
+    });
+    let change: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+    assert_eq!(change["path"], "m.x");
+    assert_eq!(change["value"], serde_json::json!({"$path": "q"}));
+    assert!(change["time"].is_f64() && change["_time"].is_string());
+}
+
+#[test]
 fn an_export_is_read_back_in_each_form() {
     let server = Server::start();
     let odd = "{'a': [1, -2.5, None, True], 'b': b'\\xff', 'c': 2**70, 'ü': ''}";

@@ -64,7 +64,7 @@ struct Step {
 #[derive(Debug, Deserialize)]
 struct Override {
     step: usize,
-    /// The text that decides it
+    /// The rule of `docs/commands.md` that decides it
     rule: String,
     /// What is different
     why: String,
@@ -87,6 +87,14 @@ fn overrides() -> BTreeMap<String, Vec<Override>> {
     let text = std::fs::read_to_string(tests_path("vectors/overrides.json")).unwrap();
     let overrides: Overrides = serde_json::from_str(&text).unwrap();
     overrides.cli.files
+}
+
+/// The rules that are documented.
+fn rules() -> Vec<String> {
+    let text = std::fs::read_to_string(tests_path("../docs/commands.md")).unwrap();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| "));
+    let names = rows.filter_map(|row| row.split_once(" |"));
+    names.map(|(name, _)| name.to_owned()).collect()
 }
 
 fn steps(file: &str) -> Vec<Step> {
@@ -328,6 +336,7 @@ fn transcripts(root: &str, files: &[&str]) -> usize {
         server.kv(&set, None).unwrap().ok().unwrap();
     }
     let dir = tempfile::tempdir().unwrap();
+    let rules = rules();
     let mut wrong = Vec::new();
     let mut count = 0;
     for file in files {
@@ -360,7 +369,11 @@ fn transcripts(root: &str, files: &[&str]) -> usize {
                     "{file} {number}: no difference ({})",
                     special.why
                 );
-                assert!(!special.rule.is_empty() && !special.why.is_empty());
+                assert!(
+                    rules.contains(&special.rule),
+                    "{file} {number}: no such rule"
+                );
+                assert!(!special.why.is_empty(), "{file} {number}: why?");
             }
             want.stdout = with_names(&want.stdout, dir.path());
             for text in [&mut want.stderr] {

@@ -96,7 +96,7 @@ async fn tree(ctx: &Context, path: &Path) -> Result<Exit, CliError> {
     while let Some(entry) = deleted.next().await {
         let entry = entry?;
         let mut record = map([
-            ("path", path.join(&entry.path).into()),
+            ("path", ctx.path_field(path.join(&entry.path))),
             ("tock", entry.tock.0.into()),
         ]);
         if let Value::Map(fields) = &mut record {

@@ -4,7 +4,7 @@ use clap::Args;
 
 use crate::cli::context::{Context, Verbosity};
 use crate::cli::exit::{CliError, Exit};
-use crate::cli::show::{at_path, decode, decode_reply};
+use crate::cli::show::{Shown, decode, decode_reply, map};
 use crate::client::Entry;
 use crate::event::{Depths, Links};
 use crate::path::Path;
@@ -167,11 +167,17 @@ async fn tree(
             show_path(ctx, entry.path)?;
             continue;
         }
-        let value = content(ctx, &entry, dates)?;
-        let value = value.or_else(|| args.empty.then_some(Value::Nil));
-        match (&mut nested, value) {
-            (Some(nested), value) => nested.insert(&entry.path, value),
-            (None, Some(value)) => ctx.show_item(at_path(ctx, entry.path, value))?,
+        let shown = shown(ctx, &entry, dates)?;
+        let shown = shown.or_else(|| args.empty.then_some(Shown::Value(Value::Nil)));
+        match (&mut nested, shown) {
+            (Some(nested), shown) => {
+                let value = shown.map(|shown| match shown {
+                    Shown::Value(value) => value,
+                    Shown::Fields(fields) => Value::Map(fields),
+                });
+                nested.insert(&entry.path, value);
+            }
+            (None, Some(shown)) => ctx.show_item(ctx.item(entry.path, shown))?,
             (None, None) => {}
         }
     }
@@ -188,21 +194,20 @@ async fn tree(
 /// Prints only where an entry is.
 pub(super) fn show_path(ctx: &Context, path: Path) -> Result<(), CliError> {
     if ctx.json {
-        let text: Value = path.to_string().into();
-        ctx.show(&crate::cli::show::map([("path", text)]))
+        ctx.show_item(map([("path", ctx.path_field(path))]))
     } else {
         ctx.show_item(path.into())
     }
 }
 
 /// What is shown of an entry: its value, or all that is known of it.
-fn content(ctx: &Context, entry: &Entry, dates: Option<&Dates>) -> Result<Option<Value>, CliError> {
+fn shown(ctx: &Context, entry: &Entry, dates: Option<&Dates>) -> Result<Option<Shown>, CliError> {
     let mut value = entry.value()?;
     if let (Some(value), Some(dates)) = (&mut value, dates) {
         dates.add(value);
     }
     if !ctx.metadata {
-        return Ok(value);
+        return Ok(value.map(Shown::Value));
     }
     let mut fields: Vec<(Value, Value)> = Vec::new();
     if let Some(value) = value {
@@ -212,5 +217,5 @@ fn content(ctx: &Context, entry: &Entry, dates: Option<&Dates>) -> Result<Option
         fields.push(("chain".into(), chain.to_value()));
     }
     fields.push(("tock".into(), entry.tock.0.into()));
-    Ok(Some(Value::Map(fields)))
+    Ok(Some(Shown::Fields(fields)))
 }

@@ -153,7 +153,8 @@ impl Monitor<'_> {
             return value.map_or(Ok(()), |value| self.line(None, value));
         }
         let mut fields: Vec<(Value, Value)> = Vec::new();
-        fields.push(("path".into(), self.base.join(&entry.path).into()));
+        let path = self.base.join(&entry.path);
+        fields.push(("path".into(), self.ctx.path_field(path)));
         if let Some(value) = value {
             fields.push(("value".into(), value));
         }
@@ -169,7 +170,7 @@ impl Monitor<'_> {
         match (self.ctx.json, path) {
             (true, None) => self.ctx.show(&value),
             (true, Some(path)) => {
-                let path = path.to_string().into();
+                let path = self.ctx.path_field(path);
                 self.ctx.show(&map([("path", path), ("value", value)]))
             }
             (false, None) => self.ctx.out.line(&plain(&value)),

@@ -429,6 +429,53 @@ fn replies_that_nobody_waits_for_are_ignored() {
     }
 }
 
+proptest::proptest! {
+    /// Whatever comes after a greeting, cut, changed or mixed up: it is read
+    /// or refused.
+    #[test]
+    fn no_bytes_do_any_harm(
+        from in 0usize..400,
+        cuts in proptest::collection::vec((0usize..300, 0u8..=255), 0..4),
+        tail in proptest::collection::vec(0u8..=255, 0..40),
+        chunk in 1usize..70,
+    ) {
+        use std::sync::LazyLock;
+        static STREAM: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| {
+            let all = ["04-tree", "06-watch", "09-bad-requests", "10-msg"].map(messages);
+            let sent = all.iter().flatten().filter(|m| m["dir"] == "s>c");
+            sent.filter_map(bytes).collect()
+        });
+        let messages = STREAM.iter().skip(from % STREAM.len()).take(8);
+        let mut bytes = b"\x83\xa3seq\x00\xa4node\xa1n\xa4qlen\x0a".to_vec();
+        let start = bytes.len();
+        bytes.extend(messages.flatten());
+        for (at, byte) in cuts {
+            let at = start + at % (bytes.len() - start);
+            bytes[at] = byte;
+        }
+        bytes.extend(tail);
+        let mut protocol = Protocol::new(1 << 16);
+        for expect in [Expect::Reply, Expect::Stream].repeat(10) {
+            protocol.request("get_tree", &Fields::new(), expect);
+        }
+        'all: for chunk in bytes.chunks(chunk) {
+            protocol.handle_bytes(chunk);
+            loop {
+                match protocol.poll_delivery() {
+                    Ok(Some(Delivery::Message(seq, message))) => {
+                        let _ = (message.path(), message.field("value"));
+                        protocol.give_up(seq);
+                    }
+                    Ok(Some(_)) => {}
+                    Ok(None) => break,
+                    Err(_) => break 'all,
+                }
+            }
+        }
+        proptest::prop_assert!(protocol.requests() <= 40);
+    }
+}
+
 #[test]
 fn states_are_told() {
     let mut protocol = Protocol::default();
