@@ -85,7 +85,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let path: Path = path.parse()?;
 
     let client = Client::connect((host, port.parse()?)).await?;
-    println!("connected to {}", client.server().node);
+    println!("connected to {}", client.server().await?.node);
     let mut watch = client.watch(&path).fetch().resuming();
     let mut mirror = Mirror::default();
     while let Some(event) = watch.next().await {

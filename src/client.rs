@@ -41,6 +41,7 @@ mod tree;
 mod watch;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -70,7 +71,6 @@ use proto::Expect;
 #[derive(Debug, Clone)]
 pub struct Client {
     connection: Arc<Connection>,
-    server: Arc<Greeting>,
     /// To connect again; `None` if the caller has made the transport
     options: Option<Arc<Options>>,
 }
@@ -84,38 +84,41 @@ impl Client {
     pub async fn connect(options: impl Into<Options>) -> Result<Self, Error> {
         let options = options.into();
         let limit = options.connect_timeout;
-        let connecting = async {
-            let transport = connect(&options).await?;
-            Self::over(transport, &options).await
-        };
-        let mut client = tokio::time::timeout(limit, connecting)
+        let start = Instant::now();
+        let transport = tokio::time::timeout(limit, connect(&options))
             .await
-            .map_err(|_| Error::Connect {
-                address: options.address(),
-                reason: format!("no answer within {} s", limit.as_secs_f64()),
-                source: None,
-            })??;
+            .map_err(|_| options.silent())??;
+        let rest = limit.saturating_sub(start.elapsed());
+        let mut client = Self::start(transport, &options, rest).await?;
         client.options = Some(Arc::new(options));
         Ok(client)
     }
 
     /// Speaks to a server over a transport that the caller has made. Of the
-    /// options, those that concern connecting are ignored.
+    /// options, host and port only appear in errors.
     ///
     /// # Errors
-    /// [`Error::Closed`] and [`Error::Protocol`] if there is no greeting,
-    /// [`Error::AuthRequired`] if the server demands a login.
+    /// As [`Client::connect`].
     pub async fn over<S>(transport: S, options: &Options) -> Result<Self, Error>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let (connection, server) = Connection::start(transport, options).await?;
-        if let Some(method) = server.login {
-            return Err(Error::AuthRequired { method });
+        Self::start(transport, options, options.connect_timeout).await
+    }
+
+    async fn start<S>(transport: S, options: &Options, limit: Duration) -> Result<Self, Error>
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let connection = Connection::start(transport, options, limit);
+        if let Some(window) = options.window {
+            let greeting = connection.greeting().await?;
+            connection.hello(window, &greeting);
+        } else if !options.eager {
+            connection.greeting().await?;
         }
         Ok(Self {
             connection: Arc::new(connection),
-            server: Arc::new(server),
             options: None,
         })
     }
@@ -132,10 +135,12 @@ impl Client {
         self.options.is_some()
     }
 
-    /// How the server introduced itself.
-    #[must_use]
-    pub fn server(&self) -> &Greeting {
-        &self.server
+    /// How the server introduces itself.
+    ///
+    /// # Errors
+    /// Those of the connection, if it is lost before that.
+    pub async fn server(&self) -> Result<Arc<Greeting>, Error> {
+        self.connection.greeting().await
     }
 
     /// Whether the connection is lost. All requests fail from then on.

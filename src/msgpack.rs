@@ -266,18 +266,59 @@ pub fn skip(bytes: &[u8]) -> Result<usize, Fault> {
     }
 }
 
-/// Length of an object of the kinds that dominate: small integers, booleans,
-/// null and short texts.
+/// Length of an object of the kinds that dominate: numbers, booleans, null
+/// and short texts.
 #[inline]
 fn small(bytes: &[u8]) -> Option<usize> {
-    match *bytes.first()? {
-        0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff => Some(1),
-        marker @ 0xa0..=0xbf => {
-            let len = usize::from(marker & 0x1f) + 1;
-            (bytes.len() >= len).then_some(len)
-        }
-        _ => None,
+    let len = match *bytes.first()? {
+        0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff => return Some(1),
+        marker @ 0xa0..=0xbf => usize::from(marker & 0x1f) + 1,
+        0xcc | 0xd0 => 2,
+        0xcd | 0xd1 => 3,
+        0xca | 0xce | 0xd2 => 5,
+        0xcb | 0xcf | 0xd3 => 9,
+        _ => return None,
+    };
+    (bytes.len() >= len).then_some(len)
+}
+
+/// As [`small`], for objects whose text, if they are one, is ASCII.
+#[inline]
+fn small_ascii(bytes: &[u8]) -> Option<usize> {
+    let len = small(bytes)?;
+    match bytes.first() {
+        Some(0xa0..=0xbf) if !is_ascii(bytes.get(1..len)?) => None,
+        _ => Some(len),
     }
+}
+
+/// Whether a text of at most 31 bytes is ASCII.
+#[inline]
+fn is_ascii(text: &[u8]) -> bool {
+    text.iter().fold(0, |all, byte| all | byte) < 0x80
+}
+
+/// Length of a path or list that holds nothing but what [`small_ascii`]
+/// knows.
+#[inline]
+fn flat(bytes: &[u8]) -> Option<usize> {
+    let (mut at, end, mut open) = match *bytes {
+        [0xd4, 3, ..] => (2, 3, usize::MAX),
+        [0xd5, 3, ..] => (2, 4, usize::MAX),
+        [0xd6, 3, ..] => (2, 6, usize::MAX),
+        [0xd7, 3, ..] => (2, 10, usize::MAX),
+        [0xd8, 3, ..] => (2, 18, usize::MAX),
+        [0xc7, len, 3, ..] => (3, usize::from(len) + 3, usize::MAX),
+        [marker @ 0x90..=0x9f, ..] => (1, bytes.len(), usize::from(marker & 0xf)),
+        _ => return None,
+    };
+    let inner = bytes.get(..end)?;
+    let list = open != usize::MAX;
+    while if list { open > 0 } else { at < end } {
+        at += small_ascii(inner.get(at..)?)?;
+        open -= 1;
+    }
+    Some(at)
 }
 
 fn skip_any(bytes: &[u8]) -> Result<usize, Fault> {
@@ -412,9 +453,9 @@ struct Level {
 /// The first fault found.
 #[inline]
 pub fn check_first(bytes: &[u8]) -> Result<usize, Fault> {
-    match small(bytes) {
-        Some(len) if bytes.get(1..len).is_some_and(<[u8]>::is_ascii) => Ok(len),
-        _ => check_any(bytes),
+    match small_ascii(bytes).or_else(|| flat(bytes)) {
+        Some(len) => Ok(len),
+        None => check_any(bytes),
     }
 }
 
@@ -772,6 +813,20 @@ mod tests {
         assert_eq!(check(b"\x92\xd5\x03\xa2ab"), Err(Fault::Incomplete));
         assert_eq!(check(b"\xc7\x00\x03"), Ok(()));
         assert_eq!(check(b"\x92\xc7\x00\x03\xd6\x03\xa1a\xa1b"), Ok(()));
+    }
+
+    proptest::proptest! {
+        /// The ways for what is usual agree with the one for everything.
+        #[test]
+        fn short_cuts_lead_to_the_same(
+            bytes in proptest::collection::vec(proptest::prop_oneof![
+                proptest::prelude::any::<u8>(),
+                proptest::sample::select(vec![0x91, 0x92, 0xa1, 0xa2, 0xc7, 0xd4, 0xd5, 0xd6, 3, 1, 2, b'a', 0xcd, 0xc3]),
+            ], 0..24),
+        ) {
+            proptest::prop_assert_eq!(check_first(&bytes), check_any(&bytes));
+            proptest::prop_assert_eq!(skip(&bytes), skip_any(&bytes));
+        }
     }
 
     #[test]

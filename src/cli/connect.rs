@@ -19,7 +19,8 @@ impl Context {
             )
             .into());
         }
-        Ok(Options::new(conn.host.clone(), conn.port).connect_timeout(conn.init_timeout.get()))
+        let options = Options::new(conn.host.clone(), conn.port);
+        Ok(options.connect_timeout(conn.init_timeout.get()).eager())
     }
 
     /// Connects to the server.

@@ -46,7 +46,8 @@ pub(super) async fn run(ctx: &Context, args: &PingArgs) -> Result<Exit, CliError
         }
         tokio::time::sleep(PAUSE).await;
     };
-    let node = client.server().node.as_str();
+    let server = client.server().await?;
+    let node = server.node.as_str();
     let ms = took.as_secs_f64() * 1000.0;
     if ctx.json {
         ctx.show(&map([("node", node.into()), ("ms", ms.into())]))?;

@@ -16,11 +16,12 @@ use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::JoinSet;
+use tokio::time::Sleep;
 
 use crate::client::error::Error;
 use crate::client::options::Options;
@@ -63,8 +64,8 @@ struct Inner {
     queues: BTreeMap<Seq, Queue>,
     /// Bytes in all queues
     waiting: usize,
-    greeting: Option<Greeting>,
-    greeting_waker: Option<Waker>,
+    greeting: Option<Arc<Greeting>>,
+    greeting_waker: Vec<Waker>,
     /// Callers that wait for room, or for the end
     blocked: Vec<Waker>,
     driver: Option<Waker>,
@@ -123,8 +124,11 @@ impl Inner {
         while let Some(delivery) = self.protocol.poll_delivery()? {
             let (seq, arrived) = match delivery {
                 Delivery::Greeting(greeting) => {
-                    self.greeting = Some(greeting);
-                    wake.extend(self.greeting_waker.take());
+                    if let Some(method) = greeting.login {
+                        return Err(Error::AuthRequired { method });
+                    }
+                    self.greeting = Some(Arc::new(greeting));
+                    wake.append(&mut self.greeting_waker);
                     continue;
                 }
                 Delivery::Started(seq, message) => {
@@ -163,7 +167,7 @@ impl Inner {
     /// The connection is lost: everybody learns it.
     fn lose(&mut self, why: Error, wake: &mut Vec<Waker>) {
         self.lost.get_or_insert(why);
-        wake.extend(self.greeting_waker.take());
+        wake.append(&mut self.greeting_waker);
         wake.append(&mut self.blocked);
         wake.extend(self.queues.values_mut().filter_map(|q| q.waker.take()));
     }
@@ -194,8 +198,9 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Takes over a transport; returns when the server has greeted.
-    pub(super) async fn start<S>(transport: S, options: &Options) -> Result<(Self, Greeting), Error>
+    /// Takes over a transport. If the server has not greeted within `limit`,
+    /// the connection is lost.
+    pub(super) fn start<S>(transport: S, options: &Options, limit: Duration) -> Self
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -204,7 +209,7 @@ impl Connection {
             queues: BTreeMap::new(),
             waiting: 0,
             greeting: None,
-            greeting_waker: None,
+            greeting_waker: Vec::new(),
             blocked: Vec::new(),
             driver: None,
             stalled: false,
@@ -218,32 +223,40 @@ impl Connection {
             sending: Vec::new(),
             sent: 0,
             chunk: vec![0; CHUNK].into_boxed_slice(),
+            silence: Some(Silence {
+                end: Box::pin(tokio::time::sleep(limit)),
+                error: options.silent(),
+            }),
         });
-        let connection = Self {
+        Self {
             shared,
             request_timeout: options.request_timeout,
             _task: Mutex::new(task),
-        };
-        let greeting = poll_fn(|cx| connection.poll_greeting(cx)).await?;
-        if let Some(window) = options.window {
-            let window = u64::from(window).min(greeting.qlen);
-            // what fits in an option fits here
-            let window = u32::try_from(window).unwrap_or(u32::MAX);
-            connection.with(|inner| inner.protocol.hello(window));
         }
-        Ok((connection, greeting))
     }
 
-    fn poll_greeting(&self, cx: &Context<'_>) -> Poll<Result<Greeting, Error>> {
-        let mut inner = self.shared.lock();
-        match (&inner.greeting, &inner.lost) {
-            (Some(greeting), _) => Poll::Ready(Ok(greeting.clone())),
-            (None, Some(lost)) => Poll::Ready(Err(lost.clone())),
-            (None, None) => {
-                inner.greeting_waker = Some(cx.waker().clone());
-                Poll::Pending
-            }
-        }
+    /// How the server introduces itself, once it has.
+    pub(super) async fn greeting(&self) -> Result<Arc<Greeting>, Error> {
+        poll_fn(|cx| {
+            self.with(|inner| match (&inner.greeting, &inner.lost) {
+                (Some(greeting), _) => Poll::Ready(Ok(Arc::clone(greeting))),
+                (None, Some(lost)) => Poll::Ready(Err(lost.clone())),
+                (None, None) => {
+                    inner.greeting_waker.push(cx.waker().clone());
+                    Poll::Pending
+                }
+            })
+        })
+        .await
+    }
+
+    /// Asks for flow control, as far as the server offers it. Only valid
+    /// before the first request.
+    pub(super) fn hello(&self, window: u32, greeting: &Greeting) {
+        let window = u64::from(window).min(greeting.qlen);
+        // what is not greater than a u32 fits into one
+        let window = u32::try_from(window).unwrap_or(u32::MAX);
+        self.with(|inner| inner.protocol.hello(window));
     }
 
     /// Runs with the state, then wakes the task if it has to do something.
@@ -397,6 +410,14 @@ struct Driver<S> {
     sending: Vec<u8>,
     sent: usize,
     chunk: Box<[u8]>,
+    /// Until the server has greeted
+    silence: Option<Silence>,
+}
+
+/// How long a server may be silent, and what it is if it is.
+struct Silence {
+    end: Pin<Box<Sleep>>,
+    error: Error,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
@@ -428,6 +449,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    /// Ready with an error if the server has not greeted in time.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        let Some(silence) = &mut self.silence else {
+            return Poll::Pending;
+        };
+        if self.shared.lock().greeting.is_some() {
+            self.silence = None;
+            return Poll::Pending;
+        }
+        silence
+            .end
+            .as_mut()
+            .poll(cx)
+            .map(|()| silence.error.clone())
     }
 
     /// Reads what there is; ready only with an error.
@@ -467,12 +504,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Driver<S> {
         // first of all, so that nothing that happens meanwhile goes unnoticed
         this.shared.lock().driver = Some(cx.waker().clone());
         // Reading first: it may make something to send.
-        let lost = match this.poll_receive(cx) {
-            Poll::Ready(error) => error,
-            Poll::Pending => match this.poll_send(cx) {
-                Poll::Ready(error) => error,
-                Poll::Pending => return Poll::Pending,
-            },
+        let poll = match this.poll_receive(cx) {
+            Poll::Pending => this.poll_send(cx),
+            lost => lost,
+        };
+        let lost = match poll {
+            Poll::Pending => ready!(this.poll_silence(cx)),
+            Poll::Ready(lost) => lost,
         };
         let mut wake = Vec::new();
         this.shared.lock().lose(lost, &mut wake);

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::client::error::Error;
 use crate::client::proto::MAX_FRAME;
 
 /// The port that servers listen on unless told otherwise.
@@ -27,6 +28,7 @@ pub struct Options {
     pub(super) window: Option<u32>,
     pub(super) max_frame: usize,
     pub(super) buffer: usize,
+    pub(super) eager: bool,
 }
 
 impl Default for Options {
@@ -48,6 +50,7 @@ impl Options {
             window: None,
             max_frame: MAX_FRAME,
             buffer: 64 << 20,
+            eager: false,
         }
     }
 
@@ -92,6 +95,26 @@ impl Options {
     pub fn buffer(mut self, bytes: usize) -> Self {
         self.buffer = bytes;
         self
+    }
+
+    /// Sends requests before the server has introduced itself, which saves a
+    /// program that makes one request half of its waiting. That there is no
+    /// server behind the port, or that it demands a login, then shows with
+    /// the first request. Has no effect together with
+    /// [`window`](Self::window).
+    #[must_use]
+    pub fn eager(mut self) -> Self {
+        self.eager = true;
+        self
+    }
+
+    /// That something listens but says nothing.
+    pub(super) fn silent(&self) -> Error {
+        Error::Connect {
+            address: self.address(),
+            reason: format!("no answer within {} s", self.connect_timeout.as_secs_f64()),
+            source: None,
+        }
     }
 
     /// Host and port as one text.

@@ -180,7 +180,7 @@ pub struct Tree {
     free_chains: Vec<u32>,
     len: usize,
     index: Box<[HashTable<u32>]>,
-    hasher: FixedState,
+    key: u64,
 }
 
 impl Tree {
@@ -196,7 +196,7 @@ impl Tree {
             free_chains: Vec::new(),
             len: 1,
             index: (0..SHARDS).map(|_| HashTable::new()).collect(),
-            hasher: FixedState::with_seed(key),
+            key,
         }
     }
 
@@ -230,7 +230,7 @@ impl Tree {
 
     #[inline]
     fn hash(&self, parent: Ix, element: &[u8]) -> u64 {
-        hash(&self.hasher, parent, element)
+        hash(self.key, parent, element)
     }
 
     /// The child that an encoded element names.
@@ -305,10 +305,10 @@ impl Tree {
             }
         }
         let hash = self.hash(parent, &key);
-        let (entries, hasher) = (&self.entries, &self.hasher);
+        let (entries, key) = (&self.entries, self.key);
         self.index[shard(hash)].insert_unique(hash, ix.0, |n| {
             let entry = &entries[Ix(*n).index()];
-            self::hash(hasher, entry.parent, entry.key.bytes())
+            self::hash(key, entry.parent, entry.key.bytes())
         });
         self.len += 1;
         Ok(ix)
@@ -471,9 +471,10 @@ impl Tree {
 }
 
 #[inline]
-fn hash(state: &FixedState, parent: Ix, element: &[u8]) -> u64 {
-    let mut hasher = state.build_hasher();
-    hasher.write_u32(parent.0);
+fn hash(key: u64, parent: Ix, element: &[u8]) -> u64 {
+    // any odd number with many bits set spreads the parents
+    let seed = key ^ u64::from(parent.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut hasher = FixedState::with_seed(seed).build_hasher();
     path::hash_elem(element, &mut hasher);
     hasher.finish()
 }

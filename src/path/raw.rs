@@ -283,8 +283,8 @@ pub fn hash_elem<H: Hasher>(bytes: &[u8], hasher: &mut H) {
 
 #[inline]
 fn hash_text<H: Hasher>(text: &[u8], hasher: &mut H) {
+    // nothing else is hashed without a tag before it
     hasher.write(text);
-    hasher.write_u8(0xff);
 }
 
 fn hash_slow<H: Hasher>(bytes: &[u8], hasher: &mut H) {

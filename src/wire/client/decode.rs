@@ -103,15 +103,9 @@ fn message<'a>(fields: &Fields<'a>, first: bool, fault: Option<Fault>) -> Incomi
     let Some(seq) = fields.seq else {
         return Incoming::Nonsense("seq".to_owned());
     };
-    // numbers that are equal are the same number, whatever their encoding
-    let mut shortest = Vec::new();
-    let handle = match seq {
-        [0..=0x7f] => Handle::new(seq),
-        _ => match path::normalise(seq, &mut shortest) {
-            Ok(()) if shortest.len() <= 256 => Handle::new(&shortest),
-            Ok(()) => return Incoming::Nonsense("a seq of more than 256 bytes".to_owned()),
-            Err(why) => return Incoming::Nonsense(why.to_string()),
-        },
+    let handle = match handle(seq) {
+        Ok(handle) => handle,
+        Err(words) => return Incoming::Nonsense(words),
     };
     if first && handle.bytes() == [0] {
         let window = fields.window().ok().flatten();
@@ -165,6 +159,26 @@ fn message<'a>(fields: &Fields<'a>, first: bool, fault: Option<Fault>) -> Incomi
             stream,
             why,
         },
+    }
+}
+
+/// A request's number. Numbers that are equal are the same number, whatever
+/// their encoding.
+#[inline]
+fn handle(seq: &[u8]) -> Result<Handle, String> {
+    let canonical = match *seq {
+        [0..=0x7f] | [0xcc, 0x80..=0xff] | [0xcd, 1..=0xff, _] => true,
+        [0xce, a, b, _, _] => a | b != 0,
+        _ => false,
+    };
+    if canonical {
+        return Ok(Handle::new(seq));
+    }
+    let mut shortest = Vec::new();
+    match path::normalise(seq, &mut shortest) {
+        Ok(()) if shortest.len() <= 256 => Ok(Handle::new(&shortest)),
+        Ok(()) => Err("a seq of more than 256 bytes".to_owned()),
+        Err(why) => Err(why.to_string()),
     }
 }
 

@@ -37,7 +37,9 @@ impl<'a> Fields<'a> {
         };
         for _ in 0..n {
             match key(&mut reader)? {
-                Some(key) => fields.set(key, reader.object()?),
+                Some(key) => {
+                    fields.set(key, reader.object()?);
+                }
                 None => {
                     reader.object()?;
                 }
@@ -51,44 +53,49 @@ impl<'a> Fields<'a> {
     /// it: it may be incomplete, faulty, or no map of texts.
     #[inline]
     pub(super) fn scan(bytes: &'a [u8]) -> Option<(Self, usize)> {
-        let mut reader = Reader::new(bytes);
-        let Ok(Head::Map(n)) = reader.head() else {
-            return None;
+        let n = match bytes.first()? {
+            marker @ 0x80..=0x8f => marker & 0xf,
+            _ => return None,
         };
         let mut fields = Self::default();
-        let start = reader.position();
+        let mut at = 1;
         for _ in 0..n {
-            let Ok(Head::Str(len)) = reader.head() else {
-                return None;
-            };
-            let key = reader.take(len).ok()?;
-            if !key.is_ascii() {
+            // the name, a short text
+            let marker = *bytes.get(at)?;
+            if !matches!(marker, 0xa0..=0xbf) {
                 return None;
             }
-            let len = msgpack::check_first(reader.rest()).ok()?;
-            fields.set(key, reader.take(len).ok()?);
+            let item = at + 1 + usize::from(marker & 0x1f);
+            let key = bytes.get(at + 1..item)?;
+            let rest = bytes.get(item..)?;
+            let len = msgpack::check_first(rest).ok()?;
+            if !fields.set(key, rest.get(..len)?) && !key.is_ascii() {
+                return None;
+            }
+            at = item + len;
         }
-        let end = reader.position();
-        fields.pairs = bytes.get(start..end)?;
-        Some((fields, end))
+        fields.pairs = bytes.get(1..at)?;
+        Some((fields, at))
     }
 
+    /// Whether this is a field that most requests have.
     #[inline]
-    fn set(&mut self, key: &[u8], item: &'a [u8]) {
+    fn set(&mut self, key: &[u8], item: &'a [u8]) -> bool {
         let field = match key {
             b"seq" => &mut self.seq,
             b"action" => &mut self.action,
-            b"state" => &mut self.state,
             b"path" => &mut self.path,
             b"value" => &mut self.value,
+            b"nchain" => &mut self.nchain,
+            b"state" => &mut self.state,
             b"chain" => &mut self.chain,
             b"prev" => &mut self.prev,
-            b"nchain" => &mut self.nchain,
             b"idem" => &mut self.idem,
             b"qlen" => &mut self.qlen,
-            _ => return,
+            _ => return false,
         };
         *field = Some(item);
+        true
     }
 
     /// Any field, by name.

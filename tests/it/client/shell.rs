@@ -247,6 +247,42 @@ async fn a_login_that_is_demanded_is_named() {
 }
 
 #[tokio::test]
+async fn an_eager_client_asks_before_the_server_has_greeted() {
+    let options = Options::default().eager();
+    let (ours, theirs) = tokio::io::duplex(1 << 16);
+    let mut fake = Fake::new(theirs);
+    let client = Client::over(ours, &options).await.unwrap();
+    let server = async {
+        let (seq, _) = fake.expect("get_tock").await;
+        fake.greet().await;
+        fake.send(json!({"seq": seq, "tock": 5})).await;
+    };
+    let (tock, ()) = tokio::join!(client.tock(), server);
+    assert_eq!(tock.unwrap().0, 5);
+    assert_eq!(client.server().await.unwrap().node.as_str(), "fake");
+
+    // what connecting would have told comes with the first request
+    let (ours, theirs) = tokio::io::duplex(1 << 16);
+    let mut fake = Fake::new(theirs);
+    let client = Client::over(ours, &options).await.unwrap();
+    let server = async {
+        fake.expect("get_tock").await;
+        fake.send(json!({"seq": 0, "node": "n", "qlen": 10, "auth": ["password"]}))
+            .await;
+    };
+    let (refused, ()) = tokio::join!(client.tock(), server);
+    assert!(
+        matches!(refused, Err(Error::AuthRequired { .. })),
+        "{refused:?}"
+    );
+
+    let options = options.connect_timeout(Duration::from_millis(20));
+    let (ours, _theirs) = tokio::io::duplex(1 << 16);
+    let client = Client::over(ours, &options).await.unwrap();
+    assert!(matches!(client.tock().await, Err(Error::Connect { .. })));
+}
+
+#[tokio::test]
 async fn nobody_listening_is_one_line() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
