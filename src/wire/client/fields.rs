@@ -68,7 +68,11 @@ impl<'a> Fields<'a> {
             let item = at + 1 + usize::from(marker & 0x1f);
             let key = bytes.get(at + 1..item)?;
             let rest = bytes.get(item..)?;
-            let len = msgpack::check_first(rest).ok()?;
+            let len = match rest {
+                // what is in a path is checked when it is taken for one
+                [0xc7, len, 3, ..] if key == b"path" => usize::from(*len) + 3,
+                _ => msgpack::check_first(rest).ok()?,
+            };
             if !fields.set(key, rest.get(..len)?) && !key.is_ascii() {
                 return None;
             }
