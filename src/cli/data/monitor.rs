@@ -5,7 +5,11 @@
 //! note says so; what was missed is then shown as state, if the state was
 //! asked for.
 
+use std::io;
+
 use clap::Args;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use crate::cli::connect;
 use crate::cli::context::{Context, Verbosity};
@@ -71,7 +75,25 @@ pub(super) async fn run(ctx: &Context, path: &Path, args: &MonitorArgs) -> Resul
         live: !args.state,
         skip_state: false,
     };
-    until_interrupt(monitor.run(watch)).await
+    until_interrupt(async {
+        tokio::select! {
+            ended = monitor.run(watch) => ended,
+            () = nobody_reads() => Ok(Exit::Success),
+        }
+    })
+    .await
+}
+
+/// Resolves when stdout is a pipe that nobody reads any more; writing would
+/// tell, but perhaps there is nothing to write for long.
+async fn nobody_reads() {
+    // files cannot be waited for, and need not
+    if let Ok(stdout) = AsyncFd::with_interest(io::stdout(), Interest::ERROR)
+        && stdout.ready(Interest::ERROR).await.is_ok()
+    {
+        return;
+    }
+    std::future::pending().await
 }
 
 struct Monitor<'a> {
