@@ -287,15 +287,9 @@ fn small(bytes: &[u8]) -> Option<usize> {
 fn small_ascii(bytes: &[u8]) -> Option<usize> {
     let len = small(bytes)?;
     match bytes.first() {
-        Some(0xa0..=0xbf) if !is_ascii(bytes.get(1..len)?) => None,
+        Some(0xa0..=0xbf) if !bytes.get(1..len)?.is_ascii() => None,
         _ => Some(len),
     }
-}
-
-/// Whether a text of at most 31 bytes is ASCII.
-#[inline]
-fn is_ascii(text: &[u8]) -> bool {
-    text.iter().fold(0, |all, byte| all | byte) < 0x80
 }
 
 /// Length of a path or list that holds nothing but what [`small_ascii`]

@@ -44,17 +44,10 @@ impl<'a> PathRef<'a> {
     }
 
     /// The encoded elements in order; ends after the first fault.
-    pub fn elements(self) -> impl Iterator<Item = Result<&'a [u8], Fault>> + use<'a> {
-        let mut reader = Reader::new(self.0);
-        let mut broken = false;
-        std::iter::from_fn(move || {
-            if broken || reader.is_empty() {
-                return None;
-            }
-            let object = reader.object();
-            broken = object.is_err();
-            Some(object)
-        })
+    #[inline]
+    #[must_use]
+    pub const fn elements(self) -> Elements<'a> {
+        Elements(self.0)
     }
 
     /// How many elements there are; counts up to the first fault.
@@ -73,6 +66,33 @@ impl<'a> PathRef<'a> {
 impl std::fmt::Debug for PathRef<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "PathRef({:02x?})", self.0)
+    }
+}
+
+/// The encoded elements of a path.
+#[derive(Debug, Clone)]
+pub struct Elements<'a>(&'a [u8]);
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = Result<&'a [u8], Fault>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let split = msgpack::skip(self.0).map(|len| self.0.split_at_checked(len));
+        match split {
+            Ok(Some((element, rest))) => {
+                self.0 = rest;
+                Some(Ok(element))
+            }
+            Ok(None) => None,
+            Err(fault) => {
+                self.0 = &[];
+                Some(Err(fault))
+            }
+        }
     }
 }
 

@@ -21,7 +21,15 @@ pub fn same_value(a: &[u8], b: &[u8]) -> bool {
         // no float, thus no NaN
         return true;
     }
+    if is_scalar(a) && is_scalar(b) {
+        return same_elem(a, b);
+    }
     walk(a, b).unwrap_or(false)
+}
+
+/// Whether an encoded value is neither a container nor an extension.
+fn is_scalar(bytes: &[u8]) -> bool {
+    !matches!(bytes.first(), None | Some(0x80..=0x9f | 0xc7..=0xc9 | 0xd4..=0xd8 | 0xdc..=0xdf))
 }
 
 /// Whether two encoded values are of one type and equal: `3` is not `3.0`.

@@ -321,9 +321,9 @@ impl Random {
 #[test]
 fn messages_changed_at_random_disturb_nobody() {
     const FRAMES: usize = 50;
-    // 4,000 messages, or with `tests/run --long` 100,000
+    // 20,000 messages, or with `tests/run --long` 200,000
     let long = std::env::var_os("MOAT_TEST_LONG").is_some();
-    let rounds = if long { 2_000 } else { 80 };
+    let rounds = if long { 4_000 } else { 400 };
     let _alone = alone();
     let mut server = Server::start();
     let names = [

@@ -136,13 +136,15 @@ fn message<'a>(fields: &Fields<'a>, first: bool, fault: Option<Fault>) -> Incomi
             },
         };
     };
-    let action = match Reader::new(action).text() {
-        Ok(Some(action)) => action,
-        _ => "?",
+    // the text's bytes: names of actions are compared as such
+    let mut action = Reader::new(action);
+    let action = match action.head() {
+        Ok(Head::Str(_)) => action.rest(),
+        _ => b"?",
     };
     let stream = matches!(
         action,
-        "get_tree" | "get_tree_internal" | "watch" | "msg_monitor"
+        b"get_tree" | b"get_tree_internal" | b"watch" | b"msg_monitor"
     );
     if state == Some("start") && !stream {
         let why = Refused::UnknownAction(shortened(action));
@@ -182,32 +184,32 @@ fn handle(seq: &[u8]) -> Result<Handle, String> {
     }
 }
 
-fn shortened(action: &str) -> String {
-    action.chars().take(64).collect()
+fn shortened(action: &[u8]) -> String {
+    String::from_utf8_lossy(action).chars().take(64).collect()
 }
 
 #[inline]
-fn request<'a>(action: &str, fields: &Fields<'a>) -> Result<Request<'a>, Refused> {
+fn request<'a>(action: &[u8], fields: &Fields<'a>) -> Result<Request<'a>, Refused> {
     use Space::{Internal, User};
     match action {
-        "get_value" => get(fields, User),
-        "set_value" => set(fields, User),
-        "get_internal" => get(fields, Internal),
-        "set_internal" => set(fields, Internal),
-        "delete_value" => delete(fields, User),
-        "delete_internal" => delete(fields, Internal),
+        b"get_value" => get(fields, User),
+        b"set_value" => set(fields, User),
+        b"get_internal" => get(fields, Internal),
+        b"set_internal" => set(fields, Internal),
+        b"delete_value" => delete(fields, User),
+        b"delete_internal" => delete(fields, Internal),
         _ => other(action, fields),
     }
 }
 
-fn other<'a>(action: &str, fields: &Fields<'a>) -> Result<Request<'a>, Refused> {
+fn other<'a>(action: &[u8], fields: &Fields<'a>) -> Result<Request<'a>, Refused> {
     use Space::{Internal, User};
     Ok(match action {
-        "enum" | "enumerate" => enumerate(fields, User)?,
-        "enum_internal" => enumerate(fields, Internal)?,
-        "get_tree" => tree(fields, User)?,
-        "get_tree_internal" => tree(fields, Internal)?,
-        "watch" => Request::Watch {
+        b"enum" | b"enumerate" => enumerate(fields, User)?,
+        b"enum_internal" => enumerate(fields, Internal)?,
+        b"get_tree" => tree(fields, User)?,
+        b"get_tree_internal" => tree(fields, Internal)?,
+        b"watch" => Request::Watch {
             path: fields.path()?,
             links: fields.links(Links::None)?,
             depths: fields.depths()?,
@@ -217,19 +219,19 @@ fn other<'a>(action: &str, fields: &Fields<'a>) -> Result<Request<'a>, Refused> 
             numbered: fields.flag("numbered"),
             window: fields.window()?,
         },
-        "delete_tree" => Request::DeleteTree {
+        b"delete_tree" => Request::DeleteTree {
             path: fields.path()?,
             links: fields.links(Links::None)?,
         },
-        "root" => Request::Root(fields.path()?),
-        "stop" => {
+        b"root" => Request::Root(fields.path()?),
+        b"stop" => {
             let mut task = Vec::new();
             path::normalise(fields.need("task")?, &mut task)
                 .map_err(|why| Refused::Element(why.to_string()))?;
             Request::Stop(Handle::new(&task))
         }
-        "get_tock" => Request::GetTock,
-        "get_state" => Request::GetState(StateWanted {
+        b"get_tock" => Request::GetTock,
+        b"get_state" => Request::GetState(StateWanted {
             nodes: fields.flag("nodes"),
             known: fields.flag("known") || fields.flag("superseded"),
             present: fields.flag("present"),
@@ -239,7 +241,7 @@ fn other<'a>(action: &str, fields: &Fields<'a>) -> Result<Request<'a>, Refused> 
             node_drop: fields.flag("node_drop"),
             debug: fields.flag("debug"),
         }),
-        "enum_node" => Request::EnumNode {
+        b"enum_node" => Request::EnumNode {
             node: text(fields.need("node")?)?,
             max: match fields.get("max") {
                 None | Some([0xc0]) => 0,
@@ -247,22 +249,22 @@ fn other<'a>(action: &str, fields: &Fields<'a>) -> Result<Request<'a>, Refused> 
             },
             current: fields.flag("current"),
         },
-        "kill_node" => Request::KillNode(text(fields.need("node")?)?),
-        "check_deleted" => Request::CheckDeleted(tick_sets(fields.need("nodes")?)?),
-        "fake_info" => Request::FakeInfo {
+        b"kill_node" => Request::KillNode(text(fields.need("node")?)?),
+        b"check_deleted" => Request::CheckDeleted(tick_sets(fields.need("nodes")?)?),
+        b"fake_info" => Request::FakeInfo {
             info: Box::new(info(fields)?),
             send: false,
         },
-        "fake_info_send" => Request::FakeInfo {
+        b"fake_info_send" => Request::FakeInfo {
             info: Box::new(info(fields)?),
             send: true,
         },
-        "update" => Request::Update(Box::new(event(fields)?)),
-        "msg_send" => Request::MsgSend {
+        b"update" => Request::Update(Box::new(event(fields)?)),
+        b"msg_send" => Request::MsgSend {
             topic: fields.topic()?,
             payload: payload(fields)?,
         },
-        "msg_monitor" => Request::MsgMonitor {
+        b"msg_monitor" => Request::MsgMonitor {
             topic: fields.topic()?,
             raw: fields.flag("raw"),
             window: fields.window()?,
