@@ -5,11 +5,13 @@
 //! note says so; what was missed is then shown as state, if the state was
 //! asked for.
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsFd as _;
 
 use clap::Args;
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+use tokio::net::unix::pipe;
 
 use crate::cli::connect;
 use crate::cli::context::{Context, Verbosity};
@@ -87,9 +89,11 @@ pub(super) async fn run(ctx: &Context, path: &Path, args: &MonitorArgs) -> Resul
 /// Resolves when stdout is a pipe that nobody reads any more; writing would
 /// tell, but perhaps there is nothing to write for long.
 async fn nobody_reads() {
-    // files cannot be waited for, and need not
-    if let Ok(stdout) = AsyncFd::with_interest(io::stdout(), Interest::ERROR)
-        && stdout.ready(Interest::ERROR).await.is_ok()
+    // not for files, which cannot be waited for
+    if let Ok(stdout) = io::stdout().as_fd().try_clone_to_owned()
+        // unchecked: it is not written to here, so it may block
+        && let Ok(pipe) = pipe::Sender::from_file_unchecked(File::from(stdout))
+        && pipe.ready(Interest::ERROR).await.is_ok()
     {
         return;
     }
