@@ -303,7 +303,8 @@ fn internal_data_are_told_only_to_those_who_ask() {
     a.ask(internal, watch(null.as_ref(), None));
     a.run(all);
     a.run(internal);
-    (a.heard(all), a.heard(internal));
+    a.heard(all);
+    a.heard(internal);
     let below = path(&["z"]);
     let write = Write {
         space: Space::Internal,
@@ -427,7 +428,7 @@ fn a_refused_write_takes_no_tick_and_makes_no_entry() {
         [(refused, Heard::Error(Refused::IsNew(p.clone())))]
     );
     assert_eq!(a.machine.node().1, None);
-    assert_eq!(a.machine.replica().tree().len(), 2);
+    assert_eq!(a.machine.replica().tree().count(), 2);
     assert!(a.machine.replica().nodes().find("b").is_none());
 }
 

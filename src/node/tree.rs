@@ -202,7 +202,7 @@ impl Tree {
 
     /// Number of entries, valueless ones included.
     #[must_use]
-    pub const fn len(&self) -> usize {
+    pub const fn count(&self) -> usize {
         self.len
     }
 
@@ -539,7 +539,7 @@ mod tests {
         let ix = tree
             .ensure(Ix::ROOT, path(&["a", "b", "c"]).as_ref())
             .unwrap();
-        assert_eq!(tree.len(), 4);
+        assert_eq!(tree.count(), 4);
         assert_eq!(
             tree.resolve(Ix::ROOT, path(&["a", "b", "c"]).as_ref()),
             Ok(Some(ix))

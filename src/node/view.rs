@@ -3,7 +3,7 @@
 //!
 //! A view knows the session's root, asks [`View::may`] before it shows or
 //! changes an entry, and passes every value through [`View::encode`] on its
-//! way out and [`View::decode`] on its way in. Without users there is
+//! way out and `View::decode` on its way in. Without users there is
 //! nothing to forbid and nothing to convert; the places where that will be
 //! decided are these, and no other.
 
@@ -100,6 +100,15 @@ pub struct Shown<'a> {
     pub chain: Option<Chain<'a>>,
     /// Its tock
     pub tock: Tock,
+}
+
+/// A write that nothing forbids but, perhaps, the entry's present state.
+#[derive(Debug)]
+pub struct Admitted<'a> {
+    /// The entry, if it exists
+    pub found: Option<Ix>,
+    /// The value in its stored form; `None` deletes
+    pub value: Option<Cow<'a, [u8]>>,
 }
 
 /// What a write did.
@@ -494,10 +503,7 @@ impl<'m> View<'m> {
     ///
     /// # Errors
     /// Everything but what depends on the entry's present state.
-    pub fn admit<'a>(
-        &self,
-        write: &Write<'a>,
-    ) -> Result<(Option<Ix>, Option<Cow<'a, [u8]>>), Refused> {
+    pub fn admit<'a>(&self, write: &Write<'a>) -> Result<Admitted<'a>, Refused> {
         let found = self.find(write.space, write.path, Nulls::First)?;
         let top = self.top(write.space);
         let letter = match (write.value, found) {
@@ -514,7 +520,7 @@ impl<'m> View<'m> {
             Some(value) => Some(self.decode(top, write.path, value)?),
         };
         shape::check(write.space, write.path, value.as_deref())?;
-        Ok((found, value))
+        Ok(Admitted { found, value })
     }
 
     /// A path as it is from the store's root on.
@@ -538,7 +544,7 @@ impl<'m> View<'m> {
     /// # Errors
     /// If it is refused; nothing has changed then.
     pub fn write(&mut self, write: &Write<'_>) -> Result<Written, Refused> {
-        let (found, value) = self.admit(write)?;
+        let Admitted { found, value } = self.admit(write)?;
         let entry = found.map(|ix| self.replica.tree().get(ix));
         let stored = entry.and_then(Entry::value);
         let had_value = stored.is_some();

@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use crate::event::{SessionId, Sink};
+use crate::event::SessionId;
 use crate::node::Machine;
 use crate::node::time::Timestamp;
 use crate::server::node::{Inner, Node};
@@ -237,8 +237,10 @@ impl Connection {
     }
 }
 
+/// Bytes that wait for the socket. What waits to be acknowledged does not
+/// count: the acknowledgement must be read.
 fn waiting(machine: &mut Machine<Outbox>, id: SessionId) -> usize {
-    machine.sink(id).map_or(0, |sink| sink.waiting())
+    machine.sink(id).map_or(0, |sink| sink.bytes().len())
 }
 
 fn handle(now: Timestamp, machine: &mut Machine<Outbox>, id: SessionId, message: Incoming<'_>) {

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::msgpack::{EXT_BIG, EXT_MARKED, EXT_PATH, Fault, Head, MAX_DEPTH, Reader};
+use crate::msgpack::{EXT_BIG, EXT_MARKED, EXT_PATH, Fault, Head, MAX_DEPTH, Reader, skip};
 use crate::path::same_elem;
 
 use super::key::key_bytes;
@@ -27,9 +27,10 @@ pub fn same_value(a: &[u8], b: &[u8]) -> bool {
     walk(a, b).unwrap_or(false)
 }
 
-/// Whether an encoded value is neither a container nor an extension.
+/// Whether these are one encoded value, neither a container nor an extension.
 fn is_scalar(bytes: &[u8]) -> bool {
-    !matches!(bytes.first(), None | Some(0x80..=0x9f | 0xc7..=0xc9 | 0xd4..=0xd8 | 0xdc..=0xdf))
+    skip(bytes) == Ok(bytes.len())
+        && !matches!(bytes.first(), None | Some(0x80..=0x9f | 0xc7..=0xc9 | 0xd4..=0xd8 | 0xdc..=0xdf))
 }
 
 /// Whether two encoded values are of one type and equal: `3` is not `3.0`.

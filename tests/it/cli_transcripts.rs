@@ -181,8 +181,10 @@ fn recorded(step: &Step) -> Result {
     }
 }
 
-/// What stands for something that varies.
-const PLACEHOLDERS: [(&str, fn(char) -> bool); 7] = [
+/// What stands for something that varies, and the characters of that.
+type Placeholder = (&'static str, fn(char) -> bool);
+
+const PLACEHOLDERS: [Placeholder; 7] = [
     ("<tock>", |c| c.is_ascii_digit()),
     ("<tick>", |c| c.is_ascii_digit()),
     ("<seq>", |c| c.is_ascii_digit()),

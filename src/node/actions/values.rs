@@ -8,7 +8,7 @@ use crate::node::suspend::{
     ATTEMPTS, Check, OwnedWrite, PATIENCE, PER_SESSION, Question, Token, Verdict, Waiting,
 };
 use crate::node::time::Timestamp;
-use crate::node::view::{Letter, Nulls};
+use crate::node::view::{Admitted, Letter, Nulls};
 use crate::node::watch::{Kind, Listing, StreamIx};
 use crate::path::{PathRef, RawPath};
 
@@ -112,7 +112,7 @@ impl<K: Sink> Machine<K> {
         let Some(Parts { view, .. }) = self.parts(id) else {
             return Ok(None);
         };
-        let (_, value) = view.admit(write)?;
+        let Admitted { value, .. } = view.admit(write)?;
         let path = view.full_path(write.space, write.path);
         let value = value.unwrap_or_default().into_owned();
         Ok(self
@@ -133,7 +133,7 @@ impl<K: Sink> Machine<K> {
         let Some(Parts { view, .. }) = self.parts(id) else {
             return Err(Refused::Ending);
         };
-        let (found, value) = view.admit(write)?;
+        let Admitted { found, value } = view.admit(write)?;
         let head = view.head(found);
         let path = view.full_path(write.space, write.path);
         let value = value.unwrap_or_default().into_owned();
@@ -232,7 +232,7 @@ impl<K: Sink> Machine<K> {
         let Some(Parts { view, .. }) = self.parts(id) else {
             return false;
         };
-        let same = |(found, _)| view.head(found) == check.head;
+        let same = |admitted: Admitted<'_>| view.head(admitted.found) == check.head;
         version == check.version && view.admit(write).is_ok_and(same)
     }
 
