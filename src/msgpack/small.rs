@@ -54,8 +54,14 @@ impl Small {
 }
 
 impl PartialEq for Small {
+    #[inline]
     fn eq(&self, other: &Self) -> bool {
-        self.bytes() == other.bytes()
+        match (&self.0, &other.0) {
+            // what is behind the end is zero in both
+            (Repr::Near { len: a, bytes: x }, Repr::Near { len: b, bytes: y }) => a == b && x == y,
+            (Repr::Far(x), Repr::Far(y)) => x == y,
+            _ => false,
+        }
     }
 }
 

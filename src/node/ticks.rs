@@ -9,6 +9,8 @@
 //! entries without value. Ticks declared superseded beyond the highest one
 //! seen are kept apart until it gets there.
 
+use std::collections::VecDeque;
+
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
@@ -282,10 +284,19 @@ impl Nodes {
 }
 
 /// Ticks to entries, in pages: ticks come in order and leave at random.
+///
+/// The newest pages, in which nearly everything happens, stand side by side;
+/// of the older ones, only those that are not empty are kept.
 #[derive(Debug)]
 struct Index {
-    pages: HashMap<u64, Page, FixedState>,
+    /// Number of the first page of `recent`
+    base: u64,
+    recent: VecDeque<Page>,
+    older: HashMap<u64, Page, FixedState>,
 }
+
+/// Pages that stand side by side.
+const RECENT: usize = 4096;
 
 /// Sixty-four neighbouring ticks.
 #[derive(Debug)]
@@ -308,7 +319,9 @@ const NOBODY: Ix = Ix::from_number(u32::MAX);
 impl Index {
     const fn new(key: FixedState) -> Self {
         Self {
-            pages: HashMap::with_hasher(key),
+            base: 0,
+            recent: VecDeque::new(),
+            older: HashMap::with_hasher(key),
         }
     }
 
@@ -318,31 +331,81 @@ impl Index {
         (tick / PAGE, (tick % PAGE) as u8)
     }
 
+    /// Where a page is among the recent ones, or would be.
+    #[inline]
+    fn place(&self, page: u64) -> Option<usize> {
+        page.checked_sub(self.base)
+            .and_then(|n| usize::try_from(n).ok())
+    }
+
     #[inline]
     fn get(&self, tick: u64) -> Option<Ix> {
         let (page, at) = Self::split(tick);
-        self.pages.get(&page)?.get(at)
+        match self.place(page).and_then(|n| self.recent.get(n)) {
+            Some(page) => page.get(at),
+            None => self.older.get(&page)?.get(at),
+        }
     }
 
     #[inline]
     fn insert(&mut self, tick: u64, ix: Ix) {
         let (page, at) = Self::split(tick);
-        self.pages.entry(page).or_insert(Page::EMPTY).insert(at, ix);
+        if let Some(page) = self.place(page).and_then(|n| self.recent.get_mut(n)) {
+            page.insert(at, ix);
+        } else if page >= self.base {
+            self.reach(page);
+            if let Some(page) = self.recent.back_mut() {
+                page.insert(at, ix);
+            }
+        } else {
+            self.older.entry(page).or_insert(Page::EMPTY).insert(at, ix);
+        }
+    }
+
+    /// Makes a new page the last of the recent ones.
+    fn reach(&mut self, page: u64) {
+        let next = self.base + self.recent.len() as u64;
+        if page - next >= RECENT as u64 {
+            // a jump: nothing that is recent stays so
+            while !self.recent.is_empty() {
+                self.retire();
+            }
+            self.base = page;
+        }
+        while self.base + self.recent.len() as u64 <= page {
+            if self.recent.len() == RECENT {
+                self.retire();
+            }
+            self.recent.push_back(Page::EMPTY);
+        }
+    }
+
+    /// The first of the recent pages is recent no more.
+    fn retire(&mut self) {
+        if let Some(page) = self.recent.pop_front() {
+            if !page.is_empty() {
+                self.older.insert(self.base, page);
+            }
+            self.base += 1;
+        }
     }
 
     #[inline]
     fn remove(&mut self, tick: u64) {
         let (page, at) = Self::split(tick);
-        if let Some(p) = self.pages.get_mut(&page)
+        if let Some(page) = self.place(page).and_then(|n| self.recent.get_mut(n)) {
+            page.remove(at);
+        } else if let Some(p) = self.older.get_mut(&page)
             && p.remove(at) == 0
         {
-            self.pages.remove(&page);
+            self.older.remove(&page);
         }
     }
 
     fn list(&self) -> Vec<(u64, Ix)> {
         let mut list = Vec::new();
-        for (page, p) in &self.pages {
+        let recent = (self.base..).zip(&self.recent);
+        for (page, p) in self.older.iter().map(|(n, p)| (*n, p)).chain(recent) {
             p.list(|at, ix| list.push((page * PAGE + u64::from(at), ix)));
         }
         list.sort_unstable();
@@ -356,6 +419,10 @@ impl Page {
         at: [0; FEW],
         ix: [NOBODY; FEW],
     };
+
+    const fn is_empty(&self) -> bool {
+        matches!(self, Self::Few { len: 0, .. })
+    }
 
     #[inline]
     fn get(&self, at: u8) -> Option<Ix> {
@@ -520,9 +587,20 @@ mod tests {
         assert_eq!(nodes.find("b"), Some(b));
     }
 
+    /// Near and far ones, so that pages retire one by one and all at once.
+    fn tick() -> impl Strategy<Value = u64> {
+        let far = RECENT as u64 * PAGE;
+        prop_oneof![
+            0u64..300,
+            far - 100..far + 100,
+            3 * far..3 * far + 300,
+            Just(1 << 62)
+        ]
+    }
+
     proptest! {
         #[test]
-        fn pages_are_a_map(ops in prop::collection::vec((0u64..300, any::<bool>(), 0u32..50), 0..400)) {
+        fn pages_are_a_map(ops in prop::collection::vec((tick(), any::<bool>(), 0u32..50), 0..400)) {
             let mut index = Index::new(FixedState::with_seed(1));
             let mut model = BTreeMap::new();
             for (tick, add, ix) in ops {

@@ -239,12 +239,20 @@ impl Tree {
     #[allow(clippy::indexing_slicing)] // a shard's number is below SHARDS
     pub fn child(&self, parent: Ix, element: &[u8]) -> Option<Ix> {
         let hash = self.hash(parent, element);
-        self.index[shard(hash)]
-            .find(hash, |n| self.is(Ix(*n), parent, element))
-            .map(|n| Ix(*n))
+        let shard = &self.index[shard(hash)];
+        // nearly all names are short texts, whose bytes are equal or they are not
+        let found = if is_short_text(element) {
+            let key = Small::new(element);
+            shard.find(hash, |n| {
+                let entry = self.get(Ix(*n));
+                entry.parent == parent && entry.key == key
+            })
+        } else {
+            shard.find(hash, |n| self.is(Ix(*n), parent, element))
+        };
+        found.map(|n| Ix(*n))
     }
 
-    #[inline]
     fn is(&self, ix: Ix, parent: Ix, element: &[u8]) -> bool {
         let entry = self.get(ix);
         entry.parent == parent && path::same_elem(entry.key.bytes(), element)
@@ -468,6 +476,12 @@ impl Tree {
         }
         None
     }
+}
+
+/// Whether an element is a text in its shortest form.
+#[inline]
+const fn is_short_text(element: &[u8]) -> bool {
+    matches!(element.first(), Some(0xa0..=0xbf))
 }
 
 #[inline]

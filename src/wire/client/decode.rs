@@ -69,8 +69,9 @@ impl Inbox {
         &mut self,
         bytes: &'a [u8],
     ) -> Result<Option<(usize, Incoming<'a>)>, FrameError> {
+        let mut fields = Fields::default();
         if !self.splitter.is_inside()
-            && let Some((fields, len)) = Fields::scan(bytes)
+            && let Some(len) = fields.scan(bytes)
             && len <= self.limit
         {
             return Ok(Some((len, self.message(&fields, None))));

@@ -52,12 +52,11 @@ impl<'a> Fields<'a> {
     /// begin with, and its length. `None` if there is anything unusual about
     /// it: it may be incomplete, faulty, or no map of texts.
     #[inline]
-    pub(super) fn scan(bytes: &'a [u8]) -> Option<(Self, usize)> {
+    pub(super) fn scan(&mut self, bytes: &'a [u8]) -> Option<usize> {
         let n = match bytes.first()? {
             marker @ 0x80..=0x8f => marker & 0xf,
             _ => return None,
         };
-        let mut fields = Self::default();
         let mut at = 1;
         for _ in 0..n {
             // the name, a short text
@@ -73,13 +72,13 @@ impl<'a> Fields<'a> {
                 [0xc7, len, 3, ..] if key == b"path" => usize::from(*len) + 3,
                 _ => msgpack::check_first(rest).ok()?,
             };
-            if !fields.set(key, rest.get(..len)?) && !key.is_ascii() {
+            if !self.set(key, rest.get(..len)?) && !key.is_ascii() {
                 return None;
             }
             at = item + len;
         }
-        fields.pairs = bytes.get(1..at)?;
-        Some((fields, at))
+        self.pairs = bytes.get(1..at)?;
+        Some(at)
     }
 
     /// Whether this is a field that most requests have.
