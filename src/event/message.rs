@@ -39,8 +39,12 @@ pub struct NodeInfo {
 /// Frames of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// The first message
-    Start,
+    /// The first message; for a watch, with the node's run and the number of
+    /// the last change before it
+    Start {
+        /// Run and number
+        at: Option<(u64, u64)>,
+    },
     /// The present state is complete.
     UpToDate {
         /// The node's run, and the number of the last change in the state

@@ -309,7 +309,7 @@ impl<K: Sink> Machine<K> {
         // a running stream has begun its frame, and keeps it
         let stream = stream && *why != Refused::Busy;
         if stream {
-            self.open(id, handle, None);
+            self.open(id, handle, None, None);
         }
         let to = if stream {
             To::Stream(handle)
@@ -330,12 +330,18 @@ impl<K: Sink> Machine<K> {
         }
     }
 
-    /// Begins a stream's frame.
-    pub(super) fn open(&mut self, id: SessionId, handle: &Handle, window: Option<u32>) {
+    /// Begins a stream's frame; `at` is the last change before a watch.
+    pub(super) fn open(
+        &mut self,
+        id: SessionId,
+        handle: &Handle,
+        window: Option<u32>,
+        at: Option<(u64, u64)>,
+    ) {
         if let Some(session) = self.session(id) {
             session.sink.open(handle, window);
         }
-        self.send(id, To::Stream(handle), &Message::State(State::Start));
+        self.send(id, To::Stream(handle), &Message::State(State::Start { at }));
     }
 
     /// Ends a stream's frame.

@@ -70,7 +70,7 @@ impl Sink for Ear {
             }
             Message::Count(n) => Heard::Count(*n),
             Message::Truth(truth) => Heard::Truth(*truth),
-            Message::State(State::Start) => Heard::State("start"),
+            Message::State(State::Start { .. }) => Heard::State("start"),
             Message::State(State::End) => Heard::State("end"),
             Message::State(State::UpToDate { resumed, .. }) => Heard::State(match resumed {
                 None => "uptodate",

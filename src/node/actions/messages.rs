@@ -36,7 +36,7 @@ impl<K: Sink> Machine<K> {
         let levels = topic.0.clone();
         self.add_stream(id, handle, Kind::Monitor { topic, raw })?;
         self.push_output(Output::Subscribe(levels));
-        self.open(id, handle, window);
+        self.open(id, handle, window, None);
         Ok(())
     }
 }

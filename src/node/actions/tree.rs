@@ -44,7 +44,7 @@ impl<K: Sink> Machine<K> {
             last: LastPath::default(),
         };
         self.add_stream(id, handle, Kind::Subtree(subtree))?;
-        self.open(id, handle, window);
+        self.open(id, handle, window, None);
         Ok(())
     }
 
@@ -129,7 +129,11 @@ impl<K: Sink> Machine<K> {
         };
         let stream = self.add_stream(id, handle, Kind::Delete(deletion))?;
         if links != Links::None {
-            self.send(id, To::Stream(handle), &Message::State(State::Start));
+            self.send(
+                id,
+                To::Stream(handle),
+                &Message::State(State::Start { at: None }),
+            );
         }
         // most are small: they are answered at once
         self.delete_some(stream, 64);

@@ -32,6 +32,7 @@ impl<K: Sink> Machine<K> {
         };
         let top = view.make(Space::User, path)?;
         view.may(Letter::Pass, top)?;
+        let at = view.at();
         let missed = resume.and_then(|(run, number)| view.changed_since(run, number));
         let resumed = resume.map(|_| missed.is_some());
         let next = match missed {
@@ -51,7 +52,7 @@ impl<K: Sink> Machine<K> {
             last: LastPath::default(),
         };
         self.add_stream(id, handle, Kind::Subtree(subtree))?;
-        self.open(id, handle, window);
+        self.open(id, handle, window, Some(at));
         Ok(())
     }
 

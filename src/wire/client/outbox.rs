@@ -417,7 +417,7 @@ fn encode_rare(map: &mut Map<'_>, message: &Message<'_>, tock: Tock, windows: Wi
         }
         Message::State(state) => {
             let (word, at, resumed) = match state {
-                State::Start => ("start", None, None),
+                State::Start { at } => ("start", at, None),
                 State::End => ("end", None, None),
                 State::UpToDate { at, resumed } => ("uptodate", Some(at), resumed),
             };
