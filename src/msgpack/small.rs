@@ -43,6 +43,26 @@ impl Small {
         }
     }
 
+    /// Whether this is that object, byte for byte. Short ones are compared as
+    /// words: this is what finding an entry does most.
+    #[inline]
+    #[must_use]
+    pub fn is(&self, encoded: &[u8]) -> bool {
+        let bytes = self.bytes();
+        if bytes.len() != encoded.len() {
+            return false;
+        }
+        let ends = |slice: &[u8]| {
+            let first = slice.first_chunk::<8>().copied().map(u64::from_le_bytes);
+            let last = slice.last_chunk::<8>().copied().map(u64::from_le_bytes);
+            first.zip(last)
+        };
+        match (ends(bytes), ends(encoded)) {
+            (Some(a), Some(b)) if bytes.len() <= 16 => a == b,
+            _ => bytes == encoded,
+        }
+    }
+
     /// Bytes of memory beside the sixteen of the object itself.
     #[must_use]
     pub fn far(&self) -> usize {
@@ -104,7 +124,15 @@ mod tests {
     fn keeps_short_and_long_objects() {
         for n in 0..40 {
             let bytes: Vec<u8> = (0..n).collect();
-            assert_eq!(Small::new(&bytes).bytes(), bytes);
+            let small = Small::new(&bytes);
+            assert_eq!(small.bytes(), bytes);
+            assert!(small.is(&bytes));
+            for at in 0..bytes.len() {
+                let mut other = bytes.clone();
+                other[at] ^= 0x80;
+                assert!(!small.is(&other), "length {n}, byte {at}");
+            }
+            assert!(!small.is(&[&bytes[..], &[0]].concat()));
         }
     }
 }

@@ -242,10 +242,9 @@ impl Tree {
         let shard = &self.index[shard(hash)];
         // nearly all names are short texts, whose bytes are equal or they are not
         let found = if is_short_text(element) {
-            let key = Small::new(element);
             shard.find(hash, |n| {
                 let entry = self.get(Ix(*n));
-                entry.parent == parent && entry.key == key
+                entry.parent == parent && entry.key.is(element)
             })
         } else {
             shard.find(hash, |n| self.is(Ix(*n), parent, element))
@@ -484,7 +483,7 @@ const fn is_short_text(element: &[u8]) -> bool {
     matches!(element.first(), Some(0xa0..=0xbf))
 }
 
-#[inline]
+#[inline(always)]
 fn hash(key: u64, parent: Ix, element: &[u8]) -> u64 {
     // any odd number with many bits set spreads the parents
     let seed = key ^ u64::from(parent.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);

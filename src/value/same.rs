@@ -17,6 +17,10 @@ use super::key::key_bytes;
 /// equal to nothing. Broken encodings equal nothing but the same bytes.
 #[must_use]
 pub fn same_value(a: &[u8], b: &[u8]) -> bool {
+    if let (Some(0xa0..=0xbf), Some(0xa0..=0xbf)) = (a.first(), b.first()) {
+        // short texts are equal if their bytes are
+        return a == b;
+    }
     if a == b && !a.iter().any(|byte| matches!(byte, 0xca | 0xcb)) {
         // no float, thus no NaN
         return true;

@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::event::{
-    Chain, ChainEnd, Handle, Message, NodeInfo, NodeName, Payload, Sink, State, Tick, TickSet, To,
-    Tock,
+    Chain, ChainEnd, Handle, Link, Message, NodeInfo, NodeName, Payload, Sink, State, Tick,
+    TickSet, To, Tock,
 };
 use crate::msgpack::{EXT_PATH, write};
 use crate::path::PathRef;
@@ -453,6 +453,11 @@ const fn has_prev(chain: &Chain<'_>) -> bool {
     chain.links.len() > 1 || matches!(chain.end, ChainEnd::Start)
 }
 
+fn name_of(chain: Chain<'_>, link: Link) -> &str {
+    let name = chain.names.get(link.node().0 as usize);
+    name.map_or("", NodeName::as_str)
+}
+
 /// A message being written.
 struct Map<'o> {
     out: &'o mut Vec<u8>,
@@ -514,7 +519,15 @@ impl Map<'_> {
 
     #[inline]
     fn chain(&mut self, chain: Option<Chain<'_>>) {
-        if let Some(chain) = chain {
+        let Some(chain) = chain else { return };
+        if let ([link], ChainEnd::Start) = (chain.links, chain.end) {
+            // one link with nothing before it: nearly every chain
+            self.key(b"\xa5chain\x83\xa4node");
+            write::str(self.out, name_of(chain, *link));
+            self.key(b"\xa4tick");
+            write::uint(self.out, link.tick().0);
+            self.key(b"\xa4prev\xc0");
+        } else {
             self.key(b"\xa5chain");
             write::map(self.out, 2 + usize::from(has_prev(&chain)));
             self.link(chain);
@@ -526,12 +539,8 @@ impl Map<'_> {
     fn link(&mut self, chain: Chain<'_>) {
         let last = chain.links.len().saturating_sub(1);
         for (n, link) in chain.links.iter().enumerate() {
-            let name = chain
-                .names
-                .get(link.node().0 as usize)
-                .map_or("", NodeName::as_str);
             self.key(b"\xa4node");
-            write::str(self.out, name);
+            write::str(self.out, name_of(chain, *link));
             self.key(b"\xa4tick");
             write::uint(self.out, link.tick().0);
             if n < last {
