@@ -96,7 +96,9 @@ pub struct Machine<K> {
     sessions: Vec<Option<Session<K>>>,
     free: Vec<SessionId>,
     outputs: VecDeque<Output>,
+    // room that is used again
     way: Vec<Ix>,
+    told: Vec<StreamIx>,
     path: RawPath,
 }
 
@@ -125,6 +127,7 @@ impl<K: Sink> Machine<K> {
             free: Vec::new(),
             outputs: VecDeque::new(),
             way: Vec::new(),
+            told: Vec::new(),
             path: RawPath::new(),
         }
     }
@@ -568,6 +571,7 @@ impl<K: Sink> Machine<K> {
         let mut way = std::mem::take(&mut self.way);
         way.clear();
         self.replica.tree().way(Ix::ROOT, ix, &mut way);
+        let mut told = std::mem::take(&mut self.told);
         let mut full = Vec::new();
         // each entry on the way, the root first, may be a subtree's top
         for n in 0..=way.len() {
@@ -580,15 +584,14 @@ impl<K: Sink> Machine<K> {
             if n == 0 && way.first() == Some(&self.replica.internal()) {
                 continue;
             }
-            for at in 0..self.streams.at(top).len() {
-                let Some(stream) = self.streams.at(top).get(at).copied() else {
-                    break;
-                };
-                if !self.tell_one(stream, ix, &way, n) {
-                    full.push(stream);
-                }
-            }
+            told.clear();
+            told.extend_from_slice(self.streams.at(top));
+            full.extend(
+                told.iter()
+                    .filter(|stream| !self.tell_one(**stream, ix, &way, n)),
+            );
         }
+        self.told = told;
         self.way = way;
         for stream in full {
             self.overflow(stream);

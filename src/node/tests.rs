@@ -316,6 +316,39 @@ fn internal_data_are_told_only_to_those_who_ask() {
 }
 
 #[test]
+fn a_tree_with_empty_entries_shows_internal_ones_at_their_depth() {
+    let mut a = Node::new("a");
+    let client = a.session();
+    let below = path(&["x", "y"]);
+    let internal = Write {
+        space: Space::Internal,
+        ..set(&below, b"\x01")
+    };
+    a.ask(client, Request::Write(internal));
+    a.ask(client, Request::Write(set(&path(&["z"]), b"\x02")));
+    a.heard(client);
+    for (max, shown) in [(1, 3), (2, 4), (3, 5)] {
+        let request = Request::GetTree {
+            space: Space::User,
+            path: PathRef::default(),
+            links: Links::None,
+            depths: Depths { min: 0, max },
+            empty: true,
+            window: None,
+        };
+        a.ask(client, request);
+        a.run(client);
+        let heard = a.heard(client);
+        let node = |h: &&(Handle, Heard)| matches!(h.1, Heard::Node { .. });
+        assert_eq!(
+            heard.iter().filter(node).count(),
+            shown,
+            "to depth {max}: {heard:?}"
+        );
+    }
+}
+
+#[test]
 fn a_watch_resumes_with_what_it_missed() {
     let mut a = Node::new("a");
     let (client, writer) = (a.session(), a.session());

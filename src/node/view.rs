@@ -370,25 +370,18 @@ impl<'m> View<'m> {
         ix == self.replica.internal()
     }
 
-    /// The entry above.
-    #[must_use]
-    pub fn parent(&self, ix: Ix) -> Option<Ix> {
-        self.replica.tree().get(ix).parent()
-    }
-
-    /// How far an entry is below `top`; `None` if it is not, or belongs to
-    /// the internal data and `top` does not.
-    #[must_use]
-    pub fn depth_below(&self, top: Ix, ix: Ix) -> Option<u32> {
-        let (mut at, mut depth) = (ix, 0);
+    /// Appends the way from below `top` down to `ix`; false if it is not
+    /// below it, or belongs to the internal data and `top` does not.
+    pub fn way_below(&self, top: Ix, ix: Ix, out: &mut Vec<Ix>) -> bool {
+        let mut at = ix;
         while at != top {
-            if self.is_internal(at) {
-                return None;
+            match self.replica.tree().get(at).parent() {
+                Some(parent) if !self.is_internal(at) => at = parent,
+                _ => return false,
             }
-            at = self.parent(at)?;
-            depth += 1;
         }
-        Some(depth)
+        self.way(top, ix, out);
+        true
     }
 
     /// The entries changed after change `number` of run `run`, if that is

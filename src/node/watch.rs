@@ -79,15 +79,16 @@ pub struct Subtree {
 pub struct Walk {
     /// The entries still to come
     pub next: Next,
-    /// Entries sent because they changed
-    marked: BTreeSet<Ix>,
+    /// Entries sent because they changed, before the walk reached them
+    pub marked: BTreeSet<Ix>,
 }
 
 /// What a walk visits next.
 #[derive(Debug)]
 pub enum Next {
-    /// An entry of the subtree and its depth below the top
-    Entry(Ix, u32),
+    /// An entry of the subtree: the way to it from below the top, which has
+    /// none
+    Entry(Vec<Ix>),
     /// Entries that changed since a watch was interrupted
     Changed(VecDeque<Ix>),
     /// Nothing more
@@ -112,11 +113,6 @@ impl Walk {
         if self.marked.len() < MARKS {
             self.marked.insert(ix);
         }
-    }
-
-    /// Whether the entry was sent before the walk reached it.
-    pub fn unmark(&mut self, ix: Ix) -> bool {
-        self.marked.remove(&ix)
     }
 }
 

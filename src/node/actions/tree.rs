@@ -40,7 +40,7 @@ impl<K: Sink> Machine<K> {
             numbered: false,
             live: false,
             resumed: None,
-            walk: Some(Walk::new(Next::Entry(top, 0))),
+            walk: Some(Walk::new(Next::Entry(Vec::new()))),
             last: LastPath::default(),
         };
         self.add_stream(id, handle, Kind::Subtree(subtree))?;
@@ -52,7 +52,7 @@ impl<K: Sink> Machine<K> {
     /// and whether there is more.
     pub(in crate::node) fn walk(&mut self, stream: StreamIx, budget: usize) -> (usize, bool) {
         let mut path = RawPath::new();
-        let mut way = Vec::new();
+        let mut below = Vec::new();
         let Some((running, Parts { mut view, sink })) = self.stream_parts(stream) else {
             return (0, false);
         };
@@ -60,30 +60,48 @@ impl<K: Sink> Machine<K> {
         let Kind::Subtree(subtree) = &mut running.kind else {
             return (0, false);
         };
+        let Some(mut walk) = subtree.walk.take() else {
+            return (0, false);
+        };
         let mut used = 0;
-        while let Some((ix, depth)) = next_entry(&view, subtree) {
+        loop {
+            // the entry's way from the top, and whether it is shown in any case
+            let (way, changed): (&[Ix], bool) = match &mut walk.next {
+                Next::Nothing => break,
+                Next::Entry(way) => (way, false),
+                Next::Changed(list) => {
+                    let Some(ix) = list.front() else { break };
+                    below.clear();
+                    if !view.way_below(subtree.top, *ix, &mut below) {
+                        // not of this subtree
+                        list.pop_front();
+                        continue;
+                    }
+                    (&below, true)
+                }
+            };
             if used >= budget || !sink.room(handle) {
-                put_back(subtree, ix, depth);
+                subtree.walk = Some(walk);
                 return (used, true);
             }
             used += 1;
-            let changed = matches!(
-                &subtree.walk,
-                Some(Walk {
-                    next: Next::Changed(_),
-                    ..
-                })
-            );
+            let ix = way.last().copied().unwrap_or(subtree.top);
             let visible = changed || subtree.empty || view.has_value(ix);
-            let again = subtree.walk.as_mut().is_some_and(|w| w.unmark(ix));
-            if visible && !again && subtree.depths.contain(depth) {
-                way.clear();
-                view.way(subtree.top, ix, &mut way);
-                send_entry(&view, sink, handle, subtree, ix, &way, &mut path);
+            if visible && !walk.marked.remove(&ix) && subtree.depths.contain(depth(way)) {
+                send_entry(&view, sink, handle, subtree, ix, way, &mut path);
             }
-            step(&view, subtree, ix, depth);
+            match &mut walk.next {
+                Next::Nothing => break,
+                Next::Entry(way) => {
+                    if !step(&view, subtree, way) {
+                        walk.next = Next::Nothing;
+                    }
+                }
+                Next::Changed(list) => {
+                    list.pop_front();
+                }
+            }
         }
-        subtree.walk = None;
         if subtree.live {
             let state = State::UpToDate {
                 at: view.at(),
@@ -215,54 +233,32 @@ impl<K: Sink> Machine<K> {
     }
 }
 
-/// The entry that a walk is at, and its depth; skips what is gone from the
-/// subtree.
-fn next_entry(view: &View<'_>, subtree: &mut Subtree) -> Option<(Ix, u32)> {
-    match &mut subtree.walk.as_mut()?.next {
-        Next::Nothing => None,
-        Next::Entry(ix, depth) => Some((*ix, *depth)),
-        Next::Changed(list) => {
-            while let Some(ix) = list.pop_front() {
-                if let Some(depth) = view.depth_below(subtree.top, ix) {
-                    return Some((ix, depth));
-                }
-            }
-            None
-        }
-    }
+fn depth(way: &[Ix]) -> u32 {
+    // paths are bounded far below 2^32 elements
+    u32::try_from(way.len()).unwrap_or(u32::MAX)
 }
 
-fn put_back(subtree: &mut Subtree, ix: Ix, _depth: u32) {
-    if let Some(Walk {
-        next: Next::Changed(list),
-        ..
-    }) = &mut subtree.walk
-    {
-        list.push_front(ix);
-    }
-}
-
-/// Moves a walk on from the entry that it has visited.
-fn step(view: &View<'_>, subtree: &mut Subtree, ix: Ix, depth: u32) {
-    let into = depth < subtree.depths.max;
-    let Some(walk) = &mut subtree.walk else {
-        return;
+/// Moves a walk on from the entry that `way` leads to, parents first; false
+/// if that was the last one.
+fn step(view: &View<'_>, subtree: &Subtree, way: &mut Vec<Ix>) -> bool {
+    let ix = way.last().copied().unwrap_or(subtree.top);
+    // internal data belong to the root's tree only if all is asked for
+    let shown = |ix: &Ix| subtree.empty || !view.is_internal(*ix);
+    let skip = |ix: Option<Ix>| match ix {
+        Some(ix) if !shown(&ix) => view.next_sibling(ix),
+        other => other,
     };
-    if let Next::Entry(..) = walk.next {
-        let mut next = view.following(subtree.top, ix, into);
-        // internal data belong to the root's tree only if all is asked for
-        if let Some(n) = next.filter(|n| view.is_internal(*n) && !subtree.empty) {
-            next = view.following(subtree.top, n, false);
-        }
-        walk.next = match next {
-            None => Next::Nothing,
-            Some(next) => {
-                let depth = match view.parent(next) {
-                    Some(parent) if parent == ix => depth + 1,
-                    _ => view.depth_below(subtree.top, next).unwrap_or(0),
-                };
-                Next::Entry(next, depth)
-            }
-        };
+    if depth(way) < subtree.depths.max
+        && let Some(child) = skip(view.first_child(ix))
+    {
+        way.push(child);
+        return true;
     }
+    while let Some(at) = way.pop() {
+        if let Some(next) = skip(view.next_sibling(at)) {
+            way.push(next);
+            return true;
+        }
+    }
+    false
 }

@@ -37,7 +37,7 @@ impl<K: Sink> Machine<K> {
         let resumed = resume.map(|_| missed.is_some());
         let next = match missed {
             Some(missed) => Some(Next::Changed(missed.into())),
-            None => (fetch || resume.is_some()).then_some(Next::Entry(top, 0)),
+            None => (fetch || resume.is_some()).then(|| Next::Entry(Vec::new())),
         };
         let subtree = Subtree {
             top,
