@@ -38,6 +38,7 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, node: Rc<Node>) {
         inbox: Inbox::new(node.frame),
         partial: Vec::new(),
         stalled: false,
+        ended: false,
         closing: false,
         patience: None,
     };
@@ -57,6 +58,8 @@ struct Connection {
     partial: Vec<u8>,
     /// `partial` holds whole messages, which wait for room in the outbox
     stalled: bool,
+    /// Nothing more comes from the client.
+    ended: bool,
     /// What waits is sent, then the connection ends.
     closing: bool,
     patience: Option<Pin<Box<Sleep>>>,
@@ -75,7 +78,7 @@ impl Connection {
             let (waiting, more) = self.node.with(|_, inner| {
                 inner.machine.attend(self.id);
                 let more = !self.closing && inner.machine.advance(self.id, SLICE);
-                (waiting(&mut inner.machine, self.id), more)
+                (unsent(&mut inner.machine, self.id), more)
             });
             if more {
                 self.flush(cx)?;
@@ -86,7 +89,10 @@ impl Connection {
                 }
                 return self.rest(cx);
             }
-            let read = if waiting >= UNSENT {
+            if self.ended && !more && !self.stalled && waiting == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            let read = if waiting >= UNSENT || (self.ended && !self.stalled) {
                 Poll::Pending
             } else if self.stalled {
                 self.take(&[]);
@@ -96,9 +102,15 @@ impl Connection {
             };
             match read {
                 Poll::Ready(true) => {}
-                Poll::Ready(false) => return Poll::Ready(Ok(())),
+                // who has asked may still listen: what is under way is sent
+                Poll::Ready(false) => self.ended = true,
                 Poll::Pending if !more => {
                     self.flush(cx)?;
+                    let sent = self.node.peek(|inner| unsent(&mut inner.machine, self.id)) == 0;
+                    if self.ended && sent {
+                        // nothing would wake this task any more
+                        continue;
+                    }
                     return self.rest(cx);
                 }
                 Poll::Pending => {}
@@ -178,7 +190,7 @@ impl Connection {
         let mut used = 0;
         self.stalled = false;
         while !self.closing {
-            if waiting(&mut inner.machine, self.id) >= UNSENT {
+            if unsent(&mut inner.machine, self.id) >= UNSENT {
                 self.stalled = true;
                 break;
             }
@@ -205,7 +217,7 @@ impl Connection {
             let words = "too much waits for a client that does not read";
             return Poll::Ready(Err(io::Error::other(words)));
         }
-        if self.partial.is_empty() || self.stalled || self.closing {
+        if self.partial.is_empty() || self.stalled || self.ended || self.closing {
             return Poll::Pending;
         }
         #[allow(clippy::disallowed_methods)] // the shell's clock
@@ -239,7 +251,7 @@ impl Connection {
 
 /// Bytes that wait for the socket. What waits to be acknowledged does not
 /// count: the acknowledgement must be read.
-fn waiting(machine: &mut Machine<Outbox>, id: SessionId) -> usize {
+fn unsent(machine: &mut Machine<Outbox>, id: SessionId) -> usize {
     machine.sink(id).map_or(0, |sink| sink.bytes().len())
 }
 

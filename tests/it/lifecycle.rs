@@ -83,3 +83,34 @@ fn both_families_of_the_loopback_are_served() {
     Conn::open(server.port);
     TcpStream::connect((Ipv6Addr::LOCALHOST, server.port)).expect("IPv6");
 }
+
+/// As `printf … | nc` does: what was asked is answered, trees of any size
+/// included, and then the connection ends.
+#[test]
+fn who_stops_talking_is_still_answered() {
+    const ENTRIES: u64 = 20_000;
+    let mut server = Server::start();
+    let mut writer = Conn::open(server.port);
+    for n in 0..ENTRIES {
+        let set = json!({
+            "action": "set_value", "path": ["t", n], "value": "x".repeat(40), "nchain": 0
+        });
+        writer.ask(set);
+    }
+    assert_eq!(
+        writer.request(json!({"action": "get_tock"})).get("error"),
+        None
+    );
+    let mut conn = Conn::open(server.port);
+    conn.ask(json!({"action": "get_tree", "path": ["t"]}));
+    conn.ask(json!({"action": "watch", "path": ["t"], "fetch": false}));
+    conn.finish();
+    let heard = conn.until_closed("the whole tree");
+    let values = heard.iter().filter(|m| m.get("value").is_some()).count() as u64;
+    assert_eq!(values, ENTRIES);
+    assert!(
+        heard.iter().any(|m| m["state"] == "end"),
+        "the tree is complete"
+    );
+    server.assert_alive();
+}
