@@ -233,11 +233,12 @@ impl<K: Sink> Machine<K> {
     }
 
     /// The shell has seen [`Output::Ready`] for this session and looks after
-    /// it now.
-    pub fn attend(&mut self, id: SessionId) {
-        if let Some(session) = self.session(id) {
+    /// it now. Returns whether there is something to [advance](Self::advance).
+    pub fn attend(&mut self, id: SessionId) -> bool {
+        self.session(id).is_some_and(|session| {
             session.announced = false;
-        }
+            !session.running.is_empty()
+        })
     }
 
     #[inline]
@@ -435,12 +436,7 @@ impl<K: Sink> Machine<K> {
     /// Ends a stream towards its client, and forgets it.
     pub(super) fn end_stream(&mut self, ix: StreamIx) {
         if let Some(stream) = self.forget_stream(ix) {
-            let framed = match &stream.kind {
-                Kind::Subtree(_) | Kind::Monitor { .. } => true,
-                Kind::Delete(deletion) => deletion.links != crate::event::Links::None,
-                Kind::Enum(_) => false,
-            };
-            if framed {
+            if stream.is_framed() {
                 self.close(stream.session, &stream.handle);
             }
             self.announce(stream.session);

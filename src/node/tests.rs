@@ -444,6 +444,34 @@ fn a_recursive_deletion_spares_what_is_written_meanwhile() {
 }
 
 #[test]
+fn a_stopped_deletion_says_so() {
+    let mut a = Node::new("a");
+    let (client, writer) = (a.session(), a.session());
+    for n in 0..200u8 {
+        let mut p = path(&["t"]);
+        p.push(&[0xcc, n]);
+        a.ask(writer, Request::Write(set(&p, b"\x01")));
+    }
+    let top = path(&["t"]);
+    let deleting = a.ask(
+        client,
+        Request::DeleteTree {
+            path: top.as_ref(),
+            links: Links::None,
+        },
+    );
+    let stop = a.ask(client, Request::Stop(deleting.clone()));
+    let heard = a.heard(client);
+    assert_eq!(heard[0], (stop, Heard::Truth(true)));
+    assert!(
+        matches!(&heard[1..], [(h, Heard::Error(_))] if *h == deleting),
+        "{heard:?}"
+    );
+    a.run(client);
+    assert_eq!(a.heard(client), []);
+}
+
+#[test]
 fn a_refused_write_takes_no_tick_and_makes_no_entry() {
     let mut a = Node::new("a");
     let client = a.session();

@@ -31,6 +31,18 @@ pub struct Stream {
     pub kind: Kind,
 }
 
+impl Stream {
+    /// Whether its messages have a stream's frame.
+    #[must_use]
+    pub fn is_framed(&self) -> bool {
+        match &self.kind {
+            Kind::Subtree(_) | Kind::Monitor { .. } => true,
+            Kind::Delete(deletion) => deletion.links != Links::None,
+            Kind::Enum(_) => false,
+        }
+    }
+}
+
 /// What a running request does.
 #[derive(Debug)]
 pub enum Kind {

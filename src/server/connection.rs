@@ -49,6 +49,14 @@ pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, node: Rc<Node>) {
     node.with(|_, inner| inner.disconnect(id));
 }
 
+/// How a connection is, after what could be sent has been.
+struct Now {
+    /// Bytes that wait for the socket
+    unsent: usize,
+    /// Whether running requests may have something to do
+    more: bool,
+}
+
 struct Connection {
     stream: TcpStream,
     id: SessionId,
@@ -69,30 +77,26 @@ impl Connection {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut turns = 0;
         loop {
-            if !self.closing && self.node.peek(|inner| inner.is_ending()) {
-                self.closing = true;
-                self.node
-                    .with(|_, inner| inner.machine.handle_ending(self.id));
-            }
-            self.flush(cx)?;
-            let (waiting, more) = self.node.with(|_, inner| {
-                inner.machine.attend(self.id);
-                let more = !self.closing && inner.machine.advance(self.id, SLICE);
-                (unsent(&mut inner.machine, self.id), more)
-            });
+            let Now {
+                mut unsent,
+                mut more,
+            } = self.flush(cx)?;
             if more {
-                self.flush(cx)?;
+                more = self
+                    .node
+                    .with(|_, inner| inner.machine.advance(self.id, SLICE));
+                unsent = self.flush(cx)?.unsent;
             }
             if self.closing {
-                if waiting == 0 {
+                if unsent == 0 {
                     return self.shut_down(cx);
                 }
                 return self.rest(cx);
             }
-            if self.ended && !more && !self.stalled && waiting == 0 {
+            if self.ended && !more && !self.stalled && unsent == 0 {
                 return Poll::Ready(Ok(()));
             }
-            let read = if waiting >= UNSENT || (self.ended && !self.stalled) {
+            let read = if unsent >= UNSENT || (self.ended && !self.stalled) {
                 Poll::Pending
             } else if self.stalled {
                 self.take(&[]);
@@ -104,15 +108,8 @@ impl Connection {
                 Poll::Ready(true) => {}
                 // who has asked may still listen: what is under way is sent
                 Poll::Ready(false) => self.ended = true,
-                Poll::Pending if !more => {
-                    self.flush(cx)?;
-                    let sent = self.node.peek(|inner| unsent(&mut inner.machine, self.id)) == 0;
-                    if self.ended && sent {
-                        // nothing would wake this task any more
-                        continue;
-                    }
-                    return self.rest(cx);
-                }
+                // all was flushed above, or the socket says when it can be
+                Poll::Pending if !more => return self.rest(cx),
                 Poll::Pending => {}
             }
             turns += 1;
@@ -125,11 +122,19 @@ impl Connection {
         }
     }
 
-    /// Sends what can be sent.
-    fn flush(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+    /// Sends what can be sent, and looks at how things are.
+    fn flush(&mut self, cx: &mut Context<'_>) -> io::Result<Now> {
+        let ending = self.node.peek(|inner| inner.is_ending());
+        if ending && !self.closing {
+            self.closing = true;
+            self.node
+                .with(|_, inner| inner.machine.handle_ending(self.id));
+        }
         self.node.peek(|inner| {
+            let more = inner.machine.attend(self.id) && !self.closing;
+            let mut now = Now { unsent: 0, more };
             let Some(sink) = inner.machine.sink(self.id) else {
-                return Ok(());
+                return Ok(now);
             };
             while !sink.bytes().is_empty() {
                 match Pin::new(&mut self.stream).poll_write(cx, sink.bytes()) {
@@ -139,18 +144,17 @@ impl Connection {
                     Poll::Ready(Err(why)) => return Err(why),
                 }
             }
-            Ok(())
+            now.unsent = sink.bytes().len();
+            Ok(now)
         })
     }
 
     /// Reads once, and hands over what is whole; false at the end.
     fn read(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<bool>> {
         let node = Rc::clone(&self.node);
-        // borrowed apart from the machine for the length of one read
-        let mut scratch = node.peek(|inner| std::mem::take(&mut inner.scratch));
+        let mut scratch = node.scratch.borrow_mut();
         let mut buffer = ReadBuf::new(&mut scratch);
-        let read = Pin::new(&mut self.stream).poll_read(cx, &mut buffer);
-        let result = match read {
+        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
             Poll::Pending => Ok(Poll::Pending),
             Poll::Ready(Err(why)) => Err(why),
             Poll::Ready(Ok(())) if buffer.filled().is_empty() => Ok(Poll::Ready(false)),
@@ -158,9 +162,7 @@ impl Connection {
                 self.take(buffer.filled());
                 Ok(Poll::Ready(true))
             }
-        };
-        node.peek(|inner| inner.scratch = scratch);
-        result
+        }
     }
 
     fn take(&mut self, bytes: &[u8]) {

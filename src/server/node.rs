@@ -27,6 +27,8 @@ const READ: usize = 64 << 10;
 #[derive(Debug)]
 pub(super) struct Node {
     inner: RefCell<Inner>,
+    /// Where reads go first: most messages come whole, and are never copied
+    pub(super) scratch: RefCell<Box<[u8]>>,
     started: Instant,
     pub(super) frame: usize,
 }
@@ -44,8 +46,6 @@ pub(super) struct Inner {
     driver: Waker,
     /// Wakes who waits for the last client to go.
     last: Waker,
-    /// Where reads go first: most messages come whole, and are never copied
-    pub(super) scratch: Box<[u8]>,
     pub(super) windows: Windows,
 }
 
@@ -95,7 +95,6 @@ impl Node {
             ending: false,
             driver: Waker::noop().clone(),
             last: Waker::noop().clone(),
-            scratch: vec![0; READ].into(),
             windows: Windows {
                 most: options.buffer,
             },
@@ -105,6 +104,7 @@ impl Node {
         let started = Instant::now();
         Ok(Self {
             inner: RefCell::new(inner),
+            scratch: RefCell::new(vec![0; READ].into()),
             started,
             frame: options.frame,
         })
@@ -227,8 +227,7 @@ impl Inner {
             while let Some(output) = self.machine.poll_output() {
                 self.carry_out(now, output);
             }
-            let driver = self.driver.clone();
-            match self.backend.poll(&mut Context::from_waker(&driver)) {
+            match self.backend.poll(&mut Context::from_waker(&self.driver)) {
                 Poll::Pending => break,
                 Poll::Ready(Input::Event(event)) => self.machine.handle_event(&event),
                 Poll::Ready(Input::Info(info, tock)) => self.machine.handle_info(&info, tock),

@@ -4,7 +4,7 @@ use crate::event::{Handle, Message, Refused, Request, SessionId, Sink, Space, To
 use crate::node::Machine;
 use crate::node::machine::Parts;
 use crate::node::view::Letter;
-use crate::node::watch::{Kind, LastPath, Next, Subtree, Walk};
+use crate::node::watch::{Kind, LastPath, Next, Stream, Subtree, Walk};
 
 impl<K: Sink> Machine<K> {
     /// `watch`
@@ -70,8 +70,15 @@ impl<K: Sink> Machine<K> {
             self.refuse(id, &waiting.handle, false, &Refused::CheckFailed("stopped"));
         }
         self.send(id, To::Request(handle), &Message::Truth(found));
-        if let Some(stream) = stream {
-            self.end_stream(stream);
+        if let Some(ix) = stream {
+            // a request with one reply gets it: it was stopped
+            let framed = self.streams.get(ix).is_some_and(Stream::is_framed);
+            if !framed {
+                self.forget_stream(ix);
+                self.refuse(id, task, false, &Refused::CheckFailed("stopped"));
+            } else {
+                self.end_stream(ix);
+            }
         }
         Ok(())
     }
