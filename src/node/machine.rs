@@ -14,7 +14,7 @@ use crate::node::time::Timestamp;
 use crate::node::tree::Ix;
 use crate::node::view::{View, ViewState};
 use crate::node::watch::{Kind, Stream, StreamIx, Streams, Subtree};
-use crate::path::RawPath;
+use crate::path::{self, RawPath};
 
 /// What the shell is to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -656,6 +656,7 @@ impl<K: Sink> Machine<K> {
     /// where there is none.
     pub fn handle_message(&mut self, topic: &[String], payload: &[u8]) {
         let object = msgpack::check(payload).is_ok();
+        let levels: Vec<&str> = topic.iter().map(String::as_str).collect();
         for at in 0..self.streams.monitors().len() {
             let Some(ix) = self.streams.monitors().get(at).copied() else {
                 break;
@@ -670,7 +671,8 @@ impl<K: Sink> Machine<K> {
             else {
                 continue;
             };
-            if !matches(&pattern.0, topic) {
+            let pattern: Vec<&str> = pattern.0.iter().map(String::as_str).collect();
+            if !path::matches_topic(&pattern, &levels) {
                 continue;
             }
             let form = match (raw, object) {
@@ -763,14 +765,4 @@ pub(super) fn send_entry<K: Sink>(
         at: subtree.numbered.then(|| view.at()),
     };
     sink.send(To::Stream(handle), &message, shown.tock);
-}
-
-/// Whether a topic fits a pattern: `+` is one level, `#` any number.
-fn matches(pattern: &[String], topic: &[String]) -> bool {
-    match (pattern.split_first(), topic.split_first()) {
-        (Some((p, [])), _) if p == "#" => true,
-        (Some((p, pattern)), Some((t, topic))) if p == "+" || p == t => matches(pattern, topic),
-        (None, None) => true,
-        _ => false,
-    }
 }
