@@ -74,9 +74,49 @@ impl TickSet {
 impl FromIterator<RangeInclusive<u64>> for TickSet {
     fn from_iter<I: IntoIterator<Item = RangeInclusive<u64>>>(ranges: I) -> Self {
         let mut set = Self::new();
+        // neighbours usually come one after the other: they go in as one
+        let mut run: Option<RangeInclusive<u64>> = None;
         for range in ranges {
-            set.insert_range(range);
+            run = match run {
+                Some(run) if run.end().checked_add(1) == Some(*range.start()) => {
+                    Some(*run.start()..=*range.end())
+                }
+                other => {
+                    if let Some(run) = other {
+                        set.insert_range(run);
+                    }
+                    Some(range)
+                }
+            };
+        }
+        if let Some(run) = run {
+            set.insert_range(run);
         }
         set
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_become_one_interval_in_whatever_order_they_come() {
+        let of = |ticks: &[u64]| ticks.iter().map(|t| *t..=*t).collect::<TickSet>();
+        let shown = |set: TickSet| {
+            set.ranges()
+                .map(|r| (*r.start(), *r.end()))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(shown(of(&[1, 2, 3, 7, 8])), [(1, 3), (7, 8)]);
+        assert_eq!(shown(of(&[8, 2, 7, 1, 3, 2])), [(1, 3), (7, 8)]);
+        assert_eq!(shown(of(&[u64::MAX, 1])), [(1, 1), (u64::MAX, u64::MAX)]);
+        assert_eq!(shown(of(&[])), []);
+        // an interval that ends before it begins is empty
+        let empty = std::iter::once(RangeInclusive::new(5, 4));
+        assert_eq!(
+            shown(empty.chain(std::iter::once(5..=6)).collect()),
+            [(5, 6)]
+        );
     }
 }

@@ -81,8 +81,9 @@ impl Known {
         for range in self.missing.ranges() {
             set.remove_range(range);
         }
-        for (tick, _) in self.present.list() {
-            set.remove(tick);
+        let present = self.present.list().into_iter().map(|(tick, _)| tick..=tick);
+        for run in present.collect::<TickSet>().ranges() {
+            set.remove_range(run);
         }
         set
     }
