@@ -8,30 +8,9 @@ mod none;
 
 use std::task::{Context, Poll};
 
-use crate::event::{Event, NodeInfo, Tock};
+use crate::event::{Effect, Event, NodeInfo, Tock};
 
 pub use none::NoBackend;
-
-/// What is to be carried to the others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Effect {
-    /// A change of this node
-    Publish(Event),
-    /// Something about ticks
-    Inform(NodeInfo),
-    /// A client's message
-    Send {
-        /// Where
-        topic: Vec<String>,
-        /// What
-        payload: Vec<u8>,
-    },
-    /// Messages on these topics are wanted.
-    Subscribe(Vec<String>),
-    /// They are not wanted any more.
-    Unsubscribe(Vec<String>),
-}
 
 /// What came from the others.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,11 +4,13 @@
 //! Requests and messages borrow: a request from the bytes it came in, a
 //! message from the tree it shows. Their encoding belongs to `wire`.
 
+mod effect;
 mod message;
 mod ranges;
 mod refused;
 mod request;
 
+pub use effect::Effect;
 pub use message::{Chain, Message, NodeInfo, Payload, Sink, State, To};
 pub use ranges::TickSet;
 pub use refused::Refused;

@@ -4,7 +4,8 @@
 use std::collections::VecDeque;
 use std::task::{Context, Poll};
 
-use crate::backend::{Backend, Effect, Input};
+use crate::backend::{Backend, Input};
+use crate::event::Effect;
 
 /// No way to anybody.
 #[derive(Debug, Default)]

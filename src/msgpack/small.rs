@@ -62,15 +62,6 @@ impl Small {
             _ => bytes == encoded,
         }
     }
-
-    /// Bytes of memory beside the sixteen of the object itself.
-    #[must_use]
-    pub fn far(&self) -> usize {
-        match &self.0 {
-            Repr::Near { .. } => 0,
-            Repr::Far(bytes) => bytes.len() + 16,
-        }
-    }
 }
 
 impl PartialEq for Small {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::event::{
-    Event, Handle, Message, NodeInfo, NodeName, Payload, Refused, Request, SessionId, Sink, State,
-    Tick, To, Tock, Topic,
+    Effect, Event, Handle, Message, NodeInfo, NodeName, Payload, Refused, Request, SessionId, Sink,
+    State, Tick, To, Tock, Topic,
 };
 use crate::msgpack;
 use crate::node::Limits;
@@ -23,21 +23,8 @@ pub enum Output {
     /// Append a change to the log. Messages that were sent after this must
     /// not leave before the log has it.
     Persist(Event),
-    /// Tell the other nodes of a change of this one.
-    Publish(Event),
-    /// Tell the other nodes something about ticks.
-    Inform(NodeInfo),
-    /// Publish a client's message.
-    Send {
-        /// Where
-        topic: Vec<String>,
-        /// What
-        payload: Vec<u8>,
-    },
-    /// Messages on these topics are wanted from now on.
-    Subscribe(Vec<String>),
-    /// They are not wanted any more.
-    Unsubscribe(Vec<String>),
+    /// Carry this to the other nodes, or to their message broker.
+    Carry(Effect),
     /// Messages wait in a session's sink, or it has work that can go on.
     Ready(SessionId),
     /// Check a value, and answer with [`Machine::handle_verdict`].
@@ -58,7 +45,7 @@ pub enum Output {
 pub struct Effects {
     /// A log is open: [`Output::Persist`]
     pub persist: bool,
-    /// There may be other nodes: [`Output::Publish`] and [`Output::Inform`]
+    /// There may be other nodes: [`Effect::Publish`] and [`Effect::Inform`]
     pub publish: bool,
 }
 
@@ -461,7 +448,8 @@ impl<K: Sink> Machine<K> {
         if let Kind::Monitor { topic, .. } = &stream.kind {
             let same = |i: &StreamIx| matches!(self.streams.get(*i), Some(Stream { kind: Kind::Monitor { topic: t, .. }, .. }) if t == topic);
             if !self.streams.monitors().iter().any(same) {
-                self.outputs.push_back(Output::Unsubscribe(topic.0.clone()));
+                self.outputs
+                    .push_back(Output::Carry(Effect::Unsubscribe(topic.0.clone())));
             }
         }
         Some(stream)
@@ -556,7 +544,7 @@ impl<K: Sink> Machine<K> {
         }
         if self.effects.publish && origin == Origin::Here {
             self.outputs
-                .push_back(Output::Publish(self.replica.event(ix)));
+                .push_back(Output::Carry(Effect::Publish(self.replica.event(ix))));
         }
         if !self.streams.nobody_watches() {
             self.tell(ix);

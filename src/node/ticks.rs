@@ -159,13 +159,6 @@ impl Known {
             self.reported.insert_range(range);
         }
     }
-
-    /// Nobody lacks these any more.
-    pub fn unreport(&mut self, ticks: &TickSet) {
-        for range in ticks.ranges() {
-            self.reported.remove_range(range);
-        }
-    }
 }
 
 /// The table of nodes.

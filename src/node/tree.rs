@@ -206,12 +206,6 @@ impl Tree {
         self.len
     }
 
-    /// One more than the greatest place in use.
-    #[must_use]
-    pub fn places(&self) -> usize {
-        self.entries.len()
-    }
-
     /// An entry. Places come from this tree and are dropped everywhere
     /// before their entry is removed.
     #[inline]

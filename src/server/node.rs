@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::time::Instant;
 
-use crate::backend::{Backend, Effect, Input, NoBackend};
+use crate::backend::{Backend, Input, NoBackend};
 use crate::event::{Refused, SessionId};
 use crate::node::machine::Seed;
 use crate::node::suspend::Verdict;
@@ -245,11 +245,7 @@ impl Inner {
                     client.waker.wake_by_ref();
                 }
             }
-            Output::Publish(event) => self.backend.take(Effect::Publish(event)),
-            Output::Inform(info) => self.backend.take(Effect::Inform(info)),
-            Output::Send { topic, payload } => self.backend.take(Effect::Send { topic, payload }),
-            Output::Subscribe(topic) => self.backend.take(Effect::Subscribe(topic)),
-            Output::Unsubscribe(topic) => self.backend.take(Effect::Unsubscribe(topic)),
+            Output::Carry(effect) => self.backend.take(effect),
             Output::Check { token, .. } => {
                 // nobody has set a guard, so this is the answer to nothing
                 let no = Verdict::Fail("no script engine".to_owned());

@@ -41,6 +41,12 @@ impl Splitter {
         }
     }
 
+    /// Greatest length of a message, in bytes.
+    #[must_use]
+    pub const fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Whether a message has begun and not ended.
     #[must_use]
     pub fn is_inside(&self) -> bool {

@@ -1,6 +1,6 @@
 //! Messages of the broker, sent and heard by clients.
 
-use crate::event::{Handle, Message, Refused, SessionId, Sink, To, Topic};
+use crate::event::{Effect, Handle, Message, Refused, SessionId, Sink, To, Topic};
 use crate::node::Machine;
 use crate::node::machine::Output;
 use crate::node::watch::Kind;
@@ -18,7 +18,7 @@ impl<K: Sink> Machine<K> {
             return Err(Refused::TooLarge(self.limits.message));
         }
         let Topic(topic) = self.full_topic(topic)?;
-        self.push_output(Output::Send { topic, payload });
+        self.push_output(Output::Carry(Effect::Send { topic, payload }));
         self.send(id, To::Request(handle), &Message::Done);
         Ok(())
     }
@@ -35,7 +35,7 @@ impl<K: Sink> Machine<K> {
         let topic = self.full_topic(topic)?;
         let levels = topic.0.clone();
         self.add_stream(id, handle, Kind::Monitor { topic, raw })?;
-        self.push_output(Output::Subscribe(levels));
+        self.push_output(Output::Carry(Effect::Subscribe(levels)));
         self.open(id, handle, window, None);
         Ok(())
     }

@@ -1,8 +1,8 @@
 //! The node's bookkeeping: ticks, nodes, what peers said.
 
 use crate::event::{
-    Event, Handle, Message, NodeInfo, NodeName, Refused, SessionId, Sink, StateWanted, Tick,
-    TickSet, To,
+    Effect, Event, Handle, Message, NodeInfo, NodeName, Refused, SessionId, Sink, StateWanted,
+    Tick, TickSet, To,
 };
 use crate::node::Machine;
 use crate::node::machine::{Output, Parts};
@@ -133,7 +133,7 @@ impl<K: Sink> Machine<K> {
 
     fn inform(&mut self, info: NodeInfo) {
         if self.effects().publish {
-            self.push_output(Output::Inform(info));
+            self.push_output(Output::Carry(Effect::Inform(info)));
         }
     }
 }

@@ -42,7 +42,6 @@ pub enum Incoming<'a> {
 #[derive(Debug)]
 pub struct Inbox {
     splitter: Splitter,
-    limit: usize,
     /// Whether the hello has come: the first message with number 0, whatever
     /// it says
     greeted: bool,
@@ -54,7 +53,6 @@ impl Inbox {
     pub fn new(limit: usize) -> Self {
         Self {
             splitter: Splitter::new(limit),
-            limit,
             greeted: false,
         }
     }
@@ -72,7 +70,7 @@ impl Inbox {
         let mut fields = Fields::default();
         if !self.splitter.is_inside()
             && let Some(len) = fields.scan(bytes)
-            && len <= self.limit
+            && len <= self.splitter.limit()
         {
             return Ok(Some((len, self.message(&fields, None))));
         }

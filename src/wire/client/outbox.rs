@@ -100,13 +100,6 @@ impl Outbox {
         }
     }
 
-    /// The memory of an idle connection is given back.
-    pub fn rest(&mut self) {
-        if self.out.is_empty() {
-            self.out = Vec::new();
-        }
-    }
-
     /// The client has taken this stream's messages up to `n`. Returns
     /// whether the stream may have become able to send.
     pub fn ack(&mut self, stream: &Handle, n: u64) -> bool {

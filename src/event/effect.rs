@@ -1,0 +1,24 @@
+//! What a node wants carried to the others.
+
+use crate::event::{Event, NodeInfo};
+
+/// What is to be carried to the others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Effect {
+    /// A change of this node
+    Publish(Event),
+    /// Something about ticks
+    Inform(NodeInfo),
+    /// A client's message
+    Send {
+        /// Where
+        topic: Vec<String>,
+        /// What
+        payload: Vec<u8>,
+    },
+    /// Messages on these topics are wanted.
+    Subscribe(Vec<String>),
+    /// They are not wanted any more.
+    Unsubscribe(Vec<String>),
+}
