@@ -13,5 +13,16 @@ pub use decode::{Inbox, Incoming};
 pub use errors::{kind, text};
 pub use outbox::{Outbox, Windows};
 
-/// The protocol's version number, as the greeting shows it.
-pub const VERSION: [u64; 3] = [0, 70, 20];
+/// This program's version, as the greeting shows it; nobody decides by it.
+pub const VERSION: [u64; 3] = [
+    number(env!("CARGO_PKG_VERSION_MAJOR")),
+    number(env!("CARGO_PKG_VERSION_MINOR")),
+    number(env!("CARGO_PKG_VERSION_PATCH")),
+];
+
+const fn number(text: &str) -> u64 {
+    match u64::from_str_radix(text, 10) {
+        Ok(n) => n,
+        Err(_) => 0,
+    }
+}
