@@ -8,18 +8,16 @@ mod none;
 
 use std::task::{Context, Poll};
 
-use crate::event::{Effect, Event, NodeInfo, Tock};
+use crate::event::{Effect, PeerMessage};
 
 pub use none::NoBackend;
 
-/// What came from the others.
+/// What came from the others, or from the way to them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Input {
-    /// A change
-    Event(Event),
-    /// Something about ticks, and its sender's tock
-    Info(NodeInfo, Tock),
+    /// A node of the network said this; it may be this node itself.
+    Peer(Box<PeerMessage>),
     /// A message that clients may be waiting for
     Message {
         /// Where
@@ -27,6 +25,14 @@ pub enum Input {
         /// What
         payload: Vec<u8>,
     },
+    /// All topics of the network are subscribed: what is said from now on is
+    /// heard.
+    Up,
+    /// What is said is not heard, and what was carried may be lost.
+    Down,
+    /// Something that was said was not heard, or could not be kept until
+    /// there was time for it.
+    Gap,
 }
 
 /// A way to the other nodes.

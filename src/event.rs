@@ -5,13 +5,17 @@
 //! message from the tree it shows. Their encoding belongs to `wire`.
 
 mod effect;
+mod fetch;
 mod message;
+mod peer;
 mod ranges;
 mod refused;
 mod request;
 
 pub use effect::Effect;
+pub use fetch::{Fetch, Fetched};
 pub use message::{Chain, Message, NodeInfo, Payload, Sink, State, To};
+pub use peer::{Hail, Info, Mark, PeerMessage, Say, Settings, Turn, TurnValue, Update};
 pub use ranges::TickSet;
 pub use refused::Refused;
 pub use request::{
@@ -26,7 +30,7 @@ use crate::path::RawPath;
 pub const MAX_COUNTER: u64 = 1 << 62;
 
 /// A server's name, unique in its network.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct NodeName(CompactString);
 
 impl NodeName {

@@ -1,15 +1,13 @@
 //! What a node wants carried to the others.
 
-use crate::event::{Event, NodeInfo};
+use crate::event::PeerMessage;
 
 /// What is to be carried to the others.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Effect {
-    /// A change of this node
-    Publish(Event),
-    /// Something about ticks
-    Inform(NodeInfo),
+    /// Tell all nodes of the network, this one included
+    Tell(Box<PeerMessage>),
     /// A client's message
     Send {
         /// Where

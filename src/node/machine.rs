@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::event::{
-    Effect, Event, Handle, Message, NodeInfo, NodeName, Payload, Refused, Request, SessionId, Sink,
-    State, Tick, To, Tock, Topic,
+    Effect, Event, Handle, Message, NodeInfo, NodeName, Payload, PeerMessage, Refused, Request,
+    SessionId, Sink, State, Tick, To, Tock, Topic, Update,
 };
 use crate::msgpack;
 use crate::node::Limits;
@@ -45,7 +45,7 @@ pub enum Output {
 pub struct Effects {
     /// A log is open: [`Output::Persist`]
     pub persist: bool,
-    /// There may be other nodes: [`Effect::Publish`] and [`Effect::Inform`]
+    /// There may be other nodes: [`Effect::Tell`]
     pub publish: bool,
 }
 
@@ -528,6 +528,15 @@ impl<K: Sink> Machine<K> {
         }
     }
 
+    /// A node of the network said this, possibly this one.
+    pub fn handle_peer(&mut self, message: &PeerMessage) {
+        match message {
+            PeerMessage::Update(update) => self.handle_event(&update.event),
+            PeerMessage::Info(info) => self.handle_info(&info.info, info.tock),
+            PeerMessage::Ping(_) | PeerMessage::Del(_) => {}
+        }
+    }
+
     /// Something that a peer said about ticks.
     pub fn handle_info(&mut self, info: &NodeInfo, tock: Tock) {
         self.replica.saw_tock(tock);
@@ -543,8 +552,12 @@ impl<K: Sink> Machine<K> {
                 .push_back(Output::Persist(self.replica.event(ix)));
         }
         if self.effects.publish && origin == Origin::Here {
-            self.outputs
-                .push_back(Output::Carry(Effect::Publish(self.replica.event(ix))));
+            let update = Update {
+                event: self.replica.event(ix),
+                again: None,
+            };
+            let message = Box::new(PeerMessage::Update(update));
+            self.outputs.push_back(Output::Carry(Effect::Tell(message)));
         }
         if !self.streams.nobody_watches() {
             self.tell(ix);

@@ -11,8 +11,8 @@ use super::suspend::{Guard, PATIENCE, Question, Token, Verdict};
 use super::time::Timestamp;
 use super::*;
 use crate::event::{
-    Depths, Effect, Event, Expect, Handle, Links, Message, NodeName, Refused, Request, SessionId,
-    Sink, Space, State, Target, Tick, To, Tock, Write,
+    Depths, Effect, Event, Expect, Handle, Links, Message, NodeName, PeerMessage, Refused, Request,
+    SessionId, Sink, Space, State, Target, Tick, To, Tock, Update, Write,
 };
 use crate::path::{PathRef, RawPath};
 
@@ -186,8 +186,10 @@ impl Node {
     fn published(&mut self) -> Vec<Event> {
         let outputs = std::mem::take(&mut self.outputs);
         let event = |o| {
-            if let Output::Carry(Effect::Publish(event)) = o {
-                Some(event)
+            if let Output::Carry(Effect::Tell(message)) = o
+                && let PeerMessage::Update(update) = *message
+            {
+                Some(update.event)
             } else {
                 None
             }
@@ -283,7 +285,10 @@ fn a_change_is_logged_before_it_is_told() {
     let event = a.machine.replica().event(tree::Ix::from_number(2));
     let want = [
         Output::Persist(event.clone()),
-        Output::Carry(Effect::Publish(event)),
+        Output::Carry(Effect::Tell(Box::new(PeerMessage::Update(Update {
+            event,
+            again: None,
+        })))),
         Output::Ready(client),
     ];
     assert_eq!(

@@ -229,11 +229,11 @@ impl Inner {
             }
             match self.backend.poll(&mut Context::from_waker(&self.driver)) {
                 Poll::Pending => break,
-                Poll::Ready(Input::Event(event)) => self.machine.handle_event(&event),
-                Poll::Ready(Input::Info(info, tock)) => self.machine.handle_info(&info, tock),
+                Poll::Ready(Input::Peer(message)) => self.machine.handle_peer(&message),
                 Poll::Ready(Input::Message { topic, payload }) => {
                     self.machine.handle_message(&topic, &payload);
                 }
+                Poll::Ready(Input::Up | Input::Down | Input::Gap) => {}
             }
         }
     }

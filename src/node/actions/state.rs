@@ -1,8 +1,8 @@
 //! The node's bookkeeping: ticks, nodes, what peers said.
 
 use crate::event::{
-    Effect, Event, Handle, Message, NodeInfo, NodeName, Refused, SessionId, Sink, StateWanted,
-    Tick, TickSet, To,
+    Effect, Event, Handle, Info, Message, NodeInfo, NodeName, PeerMessage, Refused, SessionId,
+    Sink, StateWanted, Tick, TickSet, To,
 };
 use crate::node::Machine;
 use crate::node::machine::{Output, Parts};
@@ -133,7 +133,16 @@ impl<K: Sink> Machine<K> {
 
     fn inform(&mut self, info: NodeInfo) {
         if self.effects().publish {
-            self.push_output(Output::Carry(Effect::Inform(info)));
+            let (node, tick) = self.node();
+            let message = Info {
+                node: node.clone(),
+                tick,
+                tock: self.replica_tock(),
+                info,
+                hail: None,
+            };
+            let message = Box::new(PeerMessage::Info(message));
+            self.push_output(Output::Carry(Effect::Tell(message)));
         }
     }
 }
