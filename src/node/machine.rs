@@ -246,6 +246,10 @@ impl<K: Sink> Machine<K> {
         })
     }
 
+    pub(super) fn sessions(&self) -> impl Iterator<Item = &Session<K>> {
+        self.sessions.iter().flatten()
+    }
+
     #[inline]
     pub(super) fn session(&mut self, id: SessionId) -> Option<&mut Session<K>> {
         self.sessions
@@ -555,6 +559,7 @@ impl<K: Sink> Machine<K> {
         if origin == Origin::Here {
             self.publish(ix);
         }
+        self.note_change(ix);
         if !self.streams.nobody_watches() {
             self.tell(ix);
         }

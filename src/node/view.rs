@@ -77,6 +77,12 @@ impl ViewState {
         self.root != Ix::ROOT
     }
 
+    /// Whether this entry is the session's root.
+    #[must_use]
+    pub fn is_root(&self, ix: Ix) -> bool {
+        self.root == ix
+    }
+
     /// Whether a change of the entry at the end of `way` (the places from
     /// below the store's root on) may be told to this session.
     #[must_use]

@@ -120,6 +120,24 @@ impl Walk {
         }
     }
 
+    /// An entry of the subtree `top`, which has no children, is about to be
+    /// removed.
+    fn before_removal(&mut self, tree: &Tree, top: Ix, ix: Ix) {
+        self.marked.remove(&ix);
+        match &mut self.next {
+            Next::Nothing => {}
+            Next::Changed(list) => list.retain(|i| *i != ix),
+            Next::Entry(way) if way.last() == Some(&ix) => match tree.following(top, ix, true) {
+                None => self.next = Next::Nothing,
+                Some(next) => {
+                    way.clear();
+                    tree.way(top, next, way);
+                }
+            },
+            Next::Entry(_) => {}
+        }
+    }
+
     /// The entry has just been sent.
     pub fn mark(&mut self, ix: Ix) {
         if self.marked.len() < MARKS {
@@ -133,6 +151,14 @@ impl Walk {
 pub struct LastPath(Vec<Ix>);
 
 impl LastPath {
+    /// An entry is about to be removed: its place may become another's. What
+    /// the receiver shares with the next path ends above it.
+    fn forget(&mut self, ix: Ix) {
+        if let Some(at) = self.0.iter().position(|i| *i == ix) {
+            self.0.truncate(at);
+        }
+    }
+
     /// Turns the way to an entry into `(elements shared, the others)`, which
     /// go to `out`.
     pub fn shorten(&mut self, tree: &Tree, way: &[Ix], out: &mut RawPath) -> (u32, u32) {
@@ -265,6 +291,44 @@ impl Streams {
     #[must_use]
     pub fn at(&self, top: Ix) -> &[StreamIx] {
         self.by_top.get(&top).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a stream works on the subtree at `ix`.
+    #[must_use]
+    pub fn is_top(&self, ix: Ix) -> bool {
+        self.by_top.contains_key(&ix)
+            || self
+                .slots
+                .iter()
+                .flatten()
+                .any(|stream| matches!(&stream.kind, Kind::Delete(deletion) if deletion.top == ix))
+    }
+
+    /// An entry is about to be removed: whoever was to look at it next looks
+    /// at the one behind it, and nobody remembers it.
+    pub fn before_removal(&mut self, tree: &Tree, ix: Ix) {
+        for stream in self.slots.iter_mut().flatten() {
+            match &mut stream.kind {
+                Kind::Monitor { .. } => {}
+                Kind::Subtree(subtree) => {
+                    subtree.last.forget(ix);
+                    if let Some(walk) = &mut subtree.walk {
+                        walk.before_removal(tree, subtree.top, ix);
+                    }
+                }
+                Kind::Delete(deletion) => {
+                    deletion.last.forget(ix);
+                    if deletion.next == Some(ix) {
+                        deletion.next = tree.following(deletion.top, ix, true);
+                    }
+                }
+                Kind::Enum(list) => {
+                    if list.next == Some(ix) {
+                        list.next = tree.get(ix).next_sibling();
+                    }
+                }
+            }
+        }
     }
 
     /// The streams that hear messages.
