@@ -308,14 +308,13 @@ mod tests {
         vec![NodeName::new("a"), NodeName::new("b")]
     }
 
-    /// Two deleters that hear each other, driven for some turns; `complete`
-    /// is what each says of itself.
+    /// Two deleters that hear each other, driven for some turns.
     struct Pair {
         nodes: [Deleter; 2],
+        purged: [usize; 2],
         rng: Rng,
         now: Timestamp,
         tock: u64,
-        turns: u32,
     }
 
     impl Pair {
@@ -328,16 +327,17 @@ mod tests {
             }
             Self {
                 nodes,
+                purged: [0; 2],
                 rng,
                 now: Timestamp(0),
                 tock: 100,
-                turns: 0,
             }
         }
 
+        /// `complete` is what each says of itself.
         fn run(&mut self, turns: u32, complete: [bool; 2]) {
-            let end = self.turns + turns;
-            while self.turns < end {
+            let mut left = turns;
+            while left > 0 {
                 let due = |n: &Deleter| n.next_timeout().unwrap();
                 let who = usize::from(due(&self.nodes[1]) < due(&self.nodes[0]));
                 self.now = self.now.max(due(&self.nodes[who]));
@@ -346,9 +346,13 @@ mod tests {
                 let said =
                     self.nodes[who].handle_timeout(self.now, tock, complete[who], &mut self.rng);
                 for turn in said {
-                    self.turns += 1;
+                    left = left.saturating_sub(1);
                     self.nodes[1 - who].hear(self.now, &turn, &mut self.rng);
-                    self.nodes[1 - who].handle_timeout(self.now, tock, true, &mut self.rng);
+                    let complete = complete[1 - who];
+                    self.nodes[1 - who].handle_timeout(self.now, tock, complete, &mut self.rng);
+                }
+                for (node, purged) in self.nodes.iter_mut().zip(&mut self.purged) {
+                    *purged += node.purge().len();
                 }
             }
         }
@@ -362,12 +366,9 @@ mod tests {
             node.deleted(pair.now, Ix::from_number(7), LINK);
         }
         let mut turns = 0;
-        while pair.nodes.iter_mut().any(|n| n.purge().is_empty()) && turns < 40 {
+        while pair.purged != [1, 1] && turns < 40 {
             turns += 1;
             pair.run(1, [true; 2]);
-            if pair.nodes.iter().all(|n| n.marks() == 0) {
-                break;
-            }
         }
         assert!((6..=20).contains(&turns), "{turns}");
         assert!(pair.nodes.iter().all(|n| n.marks() == 0));
@@ -380,7 +381,7 @@ mod tests {
             node.deleted(pair.now, Ix::from_number(7), LINK);
         }
         pair.run(40, [true, false]);
-        assert!(pair.nodes.iter_mut().all(|n| n.purge().is_empty()));
+        assert_eq!(pair.purged, [0, 0]);
         assert!(pair.nodes.iter().all(|n| n.marks() == 1));
     }
 
