@@ -132,6 +132,12 @@ impl<'de> Deserialize<'de> for Size {
                     .map_err(|_| E::invalid_value(Unexpected::Signed(n), &self))
             }
 
+            fn visit_u64<E: serde::de::Error>(self, n: u64) -> Result<Size, E> {
+                usize::try_from(n)
+                    .map(Size)
+                    .map_err(|_| E::invalid_value(Unexpected::Unsigned(n), &self))
+            }
+
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Size, E> {
                 Size::parse(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
             }
