@@ -5,7 +5,7 @@
 //! while the socket takes no more, reading goes on. What a connection knows
 //! ends with it; nothing old can come up in the next one.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -23,7 +23,7 @@ use crate::wire::cluster::Topic;
 use super::dice::Dice;
 use super::link::{End, Link};
 use super::packet::{Hello, NoPacket, Packet, Reader, Version};
-use super::topics;
+use super::topics::Wanted;
 use super::transport::{Stream, TransportError};
 use super::words::Words;
 use super::{Setup, now, transport};
@@ -36,6 +36,9 @@ const ENOUGH: usize = 256 << 10;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the last words may take.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The number of the subscription of the network's own topics.
+const OWN: u16 = 1;
 
 /// Why there is no connection any more, or none at all.
 #[derive(Debug, thiserror::Error)]
@@ -82,13 +85,14 @@ pub(super) struct Session<'a> {
     /// What was read and is not handed over yet
     batch: Vec<(Input, usize)>,
     /// What clients want to hear
-    filters: BTreeSet<String>,
+    wanted: Wanted,
     /// The last message that both a client and the node hear: the broker may
     /// send it once for each
     last: Option<(Topic, Bytes)>,
-    /// Subscriptions without which we are not up
-    awaited: BTreeSet<u16>,
-    up: bool,
+    /// Subscriptions that are not answered, by number
+    asked: BTreeMap<u16, Vec<String>>,
+    /// The last of those without which we are not up; 0 when we are
+    awaited: u16,
     last_id: u16,
     /// Greatest packet that we send
     limit: usize,
@@ -154,10 +158,10 @@ impl<'a> Session<'a> {
             unflushed: false,
             queue: VecDeque::new(),
             batch: Vec::new(),
-            filters: BTreeSet::new(),
+            wanted: Wanted::default(),
             last: None,
-            awaited: BTreeSet::new(),
-            up: false,
+            asked: BTreeMap::new(),
+            awaited: 0,
             last_id: 0,
             limit,
             keep_alive,
@@ -172,11 +176,12 @@ impl<'a> Session<'a> {
     /// Subscribes all that is to be heard.
     fn introduce(&mut self) {
         let own = Topic::ALL.map(|topic| self.setup.topic(topic).to_owned());
-        self.subscribe(own.into(), true);
+        self.subscribe(own.into());
         for filter in self.link.connected() {
-            self.subscribe(vec![filter.clone()], true);
-            self.filters.insert(filter);
+            self.wanted.add(filter);
         }
+        self.settle();
+        self.awaited = self.last_id;
     }
 
     /// Carries and brings until the connection breaks or the backend ends.
@@ -240,15 +245,13 @@ impl<'a> Session<'a> {
 
     fn handle_message(&mut self, topic: &str, payload: Bytes) {
         let own = self.setup.own_topic(topic);
-        let is_wanted = |filter: &String| topics::matches(filter, topic);
-        let is_wanted = self.filters.iter().any(is_wanted);
+        let is_wanted = self.wanted.wants(topic);
         if let Some(own) = own {
-            // a repetition tells the node nothing, so that this is not the
-            // place to look for what was sent twice
+            // subscribed by us and for a client: what is the same is the
+            // same message, for a repetition would tell a node nothing
             if is_wanted {
                 let this = (own, payload.clone());
                 if self.last.as_ref() == Some(&this) {
-                    self.last = None;
                     return;
                 }
                 self.last = Some(this);
@@ -268,17 +271,17 @@ impl<'a> Session<'a> {
     }
 
     fn handle_subscribed(&mut self, id: u16, held: &[bool]) -> Result<(), SessionError> {
-        if id == 1 {
-            let refused = Topic::ALL.into_iter().zip(held).find(|(_, held)| !**held);
-            if let Some((topic, _)) = refused {
-                let topic = self.setup.topic(topic);
-                return Err(SessionError::Unheard(topic.to_owned()));
+        let asked = self.asked.remove(&id).unwrap_or_default();
+        for (filter, _) in asked.into_iter().zip(held).filter(|(_, held)| !**held) {
+            if id == OWN {
+                return Err(SessionError::Unheard(filter));
             }
-        } else if held.contains(&false) {
-            tracing::warn!("the broker refuses a client's subscription");
+            tracing::warn!("the broker does not let clients hear {filter}");
+            self.wanted.refuse(filter);
+            self.settle();
         }
-        if self.awaited.remove(&id) && self.awaited.is_empty() && !self.up {
-            self.up = true;
+        if self.awaited != 0 && self.asked.range(..=self.awaited).next().is_none() {
+            self.awaited = 0;
             self.link.deliver(&mut self.batch);
             self.link.up();
         }
@@ -348,32 +351,40 @@ impl<'a> Session<'a> {
                 }
             }
             Effect::Subscribe(filter) => {
-                let filter = filter.join("/");
-                self.subscribe(vec![filter.clone()], false);
-                self.filters.insert(filter);
+                self.wanted.add(filter.join("/"));
+                self.settle();
             }
             Effect::Unsubscribe(filter) => {
-                let filter = filter.join("/");
-                if self.filters.remove(&filter) && self.setup.own_topic(&filter).is_none() {
-                    let id = self.next_id();
-                    self.version.unsubscribe(id, filter, &mut self.out);
-                }
+                self.wanted.remove(&filter.join("/"));
+                self.settle();
             }
         }
     }
 
-    fn subscribe(&mut self, filters: Vec<String>, awaited: bool) {
-        let id = self.next_id();
-        if awaited {
-            self.awaited.insert(id);
+    /// Tells the broker what clients want to hear, as far as it doesn't know.
+    fn settle(&mut self) {
+        let setup = self.setup;
+        let changes = self
+            .wanted
+            .settle(|filter| setup.own_topic(filter).is_some());
+        for filter in changes.subscribe {
+            self.subscribe(vec![filter]);
         }
+        for filter in changes.unsubscribe {
+            let id = self.next_id();
+            self.version.unsubscribe(id, filter, &mut self.out);
+        }
+    }
+
+    fn subscribe(&mut self, filters: Vec<String>) {
+        let id = self.next_id();
+        self.asked.insert(id, filters.clone());
         self.version.subscribe(id, filters, &mut self.out);
     }
 
     fn next_id(&mut self) -> u16 {
-        // 1 is the first one's alone: zero is none, and a connection with
-        // more than 65,534 of these under way does not exist
-        self.last_id = self.last_id.checked_add(1).unwrap_or(2);
+        // zero is none, and the first one is never used again
+        self.last_id = self.last_id.checked_add(1).unwrap_or(OWN + 1);
         self.last_id
     }
 
