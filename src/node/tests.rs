@@ -339,6 +339,7 @@ fn a_tree_with_empty_entries_shows_internal_ones_at_their_depth() {
             links: Links::None,
             depths: Depths { min: 0, max },
             empty: true,
+            markers: false,
             window: None,
         };
         a.ask(client, request);
@@ -711,7 +712,7 @@ proptest! {
         } else {
             Request::GetTree {
                 space: Space::User, path: top.as_ref(), links: Links::None,
-                depths: Depths::ALL, empty: false, window: None,
+                depths: Depths::ALL, empty: false, markers: false, window: None,
             }
         };
         a.ask(client, request);

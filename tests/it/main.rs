@@ -10,6 +10,7 @@ mod client;
 mod config;
 mod documents;
 mod eval;
+mod fetch;
 mod hostile;
 mod json;
 mod layers;
