@@ -96,7 +96,7 @@ enum Source<'a> {
 impl Batch<'_> {
     /// The next item. The last one of all is [`Fetched::Done`] or
     /// [`Fetched::Failed`].
-    pub fn next(&mut self) -> Option<Fetched<'_>> {
+    pub fn take(&mut self) -> Option<Fetched<'_>> {
         match &mut self.0 {
             Source::Nowhere(why) => why.take().map(Fetched::Failed),
             Source::Peer {
@@ -278,5 +278,41 @@ async fn fetch_over(
         if n == 0 {
             return Err(Lost::Closed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_way_is_the_first() {
+        let host = |host: &str, port| (host.to_owned(), port);
+        let fetch = Fetch {
+            id: 1,
+            peer: NodeName::new("kitchen"),
+            addr: vec![host("10.0.0.1", 1), host("::1", 2), host("attic", 3)],
+        };
+        let mut ways = Ways {
+            hostmap: [("kitchen".to_owned(), host("localhost", 4))].into(),
+            domain: None,
+            port: 27586,
+            init_timeout: Duration::from_secs(5),
+            frame: 1 << 20,
+        };
+        let known = [host("10.0.0.1", 1), host("::1", 2)];
+        let rest = [
+            host("attic", 3),
+            host("localhost", 4),
+            host("kitchen", 27586),
+        ];
+        assert_eq!(ways.to(&fetch), [&known[..], &rest].concat());
+        ways.domain = Some("example.org".to_owned());
+        ways.hostmap = [("kitchen".to_owned(), host("kitchen", 27586))].into();
+        let rest = [
+            host("attic.example.org", 3),
+            host("kitchen.example.org", 27586),
+        ];
+        assert_eq!(ways.to(&fetch), [&known[..], &rest].concat());
     }
 }

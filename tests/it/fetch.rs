@@ -249,7 +249,7 @@ fn a_hundred_thousand_entries_come_over_the_shell() {
     let (mut events, mut sum, mut batches, mut most, mut done) = (0u32, 0u64, 0, 0, false);
     run(&to("rec", &[server.port]), &ways(), |batch| {
         let mut n = 0;
-        while let Some(item) = batch.next() {
+        while let Some(item) = batch.take() {
             match item {
                 Fetched::Entry(event) => {
                     events += 1;
@@ -308,7 +308,7 @@ fn run(what: &Fetch, ways: &Ways, sink: impl FnMut(&mut moat::server::fetch::Bat
 fn failure(what: &Fetch, ways: &Ways) -> String {
     let mut said = Vec::new();
     run(what, ways, |batch| {
-        while let Some(item) = batch.next() {
+        while let Some(item) = batch.take() {
             match item {
                 Fetched::Failed(why) => said.push(why.to_owned()),
                 other => panic!("not to be had: {other:?}"),
@@ -325,7 +325,7 @@ fn ways_are_tried_in_order_until_one_works() {
     let dead = free_port();
     let mut got = Download::default();
     run(&to("rec", &[dead, server.port]), &ways(), |batch| {
-        while let Some(item) = batch.next() {
+        while let Some(item) = batch.take() {
             got.take(&item);
         }
     });

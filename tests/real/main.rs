@@ -10,6 +10,7 @@ mod support;
 mod cli;
 mod client;
 mod data;
+mod fetch;
 mod replay;
 
 use std::process::ExitCode;
@@ -81,6 +82,7 @@ fn main() -> ExitCode {
     cli::add(&mut tests, broker_port);
     client::add(&mut tests, broker_port);
     data::add(&mut tests);
+    fetch::add(&mut tests, broker_port);
     replay::add(&mut tests, broker_port);
     let conclusion = libtest_mimic::run(&arguments, tests.trials);
     drop(broker);
