@@ -160,6 +160,8 @@ pub enum Request<'a> {
         depths: Depths,
         /// Also entries without value
         empty: bool,
+        /// Also entries without value that have a chain: deleted ones
+        markers: bool,
         /// Messages that may be under way unacknowledged
         window: Option<u32>,
     },

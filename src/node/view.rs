@@ -461,6 +461,13 @@ impl<'m> View<'m> {
         self.replica.tree().get(ix).value().is_some()
     }
 
+    /// Whether an entry had a value and was deleted.
+    #[must_use]
+    pub fn is_marker(&self, ix: Ix) -> bool {
+        let entry = self.replica.tree().get(ix);
+        entry.value().is_none() && entry.head().is_some()
+    }
+
     /// An entry's last tock.
     #[must_use]
     pub fn tock_of(&self, ix: Ix) -> Tock {

@@ -74,6 +74,8 @@ pub struct Subtree {
     pub depths: Depths,
     /// Also entries without value, in the state
     pub empty: bool,
+    /// Also deleted ones
+    pub markers: bool,
     /// Number each change
     pub numbered: bool,
     /// Whether changes go on after the state

@@ -122,6 +122,11 @@ impl RawPath {
         write::nil(&mut self.0);
     }
 
+    /// Keeps the first `bytes` bytes, which must be whole elements.
+    pub fn truncate(&mut self, bytes: usize) {
+        self.0.truncate(bytes);
+    }
+
     /// Makes this the root again, keeping the memory.
     pub fn clear(&mut self) {
         self.0.clear();

@@ -6,7 +6,7 @@
 
 mod decode;
 mod errors;
-mod fields;
+pub(in crate::wire) mod fields;
 mod outbox;
 
 pub use decode::{Inbox, Incoming};

@@ -11,6 +11,7 @@ mod cli;
 mod client;
 mod data;
 mod mqtt;
+mod fetch;
 mod replay;
 
 use std::process::ExitCode;
@@ -86,6 +87,7 @@ fn main() -> ExitCode {
     client::add(&mut tests, broker_port);
     data::add(&mut tests);
     mqtt::add(&mut tests, broker_port);
+    fetch::add(&mut tests, broker_port);
     replay::add(&mut tests, broker_port);
     let conclusion = libtest_mimic::run(&arguments, tests.trials);
     drop(broker);

@@ -340,6 +340,7 @@ fn tree<'a>(fields: &Fields<'a>, space: Space) -> Result<Request<'a>, Refused> {
         links: fields.links(Links::None)?,
         depths: fields.depths()?,
         empty: fields.flag("empty"),
+        markers: fields.flag("markers"),
         window: fields.window()?,
     })
 }

@@ -13,6 +13,7 @@ use crate::event::{
 use crate::msgpack::{EXT_PATH, write};
 use crate::path::PathRef;
 use crate::wire::client::{VERSION, errors};
+use crate::wire::fetch::MARKERS;
 
 /// Bytes that may wait before streams that can wait do.
 const ENOUGH: usize = 128 << 10;
@@ -317,8 +318,9 @@ fn encode_rare(map: &mut Map<'_>, message: &Message<'_>, tock: Tock, windows: Wi
             write::str(map.out, "version");
             write::str(map.out, env!("CARGO_PKG_VERSION"));
             write::str(map.out, "features");
-            write::array(map.out, 1);
+            write::array(map.out, 2);
             write::str(map.out, "resume");
+            write::str(map.out, MARKERS);
             map.tock(tock);
         }
         Message::Complaint(words) => {
