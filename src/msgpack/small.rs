@@ -23,13 +23,12 @@ impl Small {
     #[inline]
     #[must_use]
     pub fn new(encoded: &[u8]) -> Self {
-        let mut bytes = [0; NEAR];
-        match (bytes.get_mut(..encoded.len()), u8::try_from(encoded.len())) {
-            (Some(near), Ok(len)) => {
-                near.copy_from_slice(encoded);
-                Self(Repr::Near { len, bytes })
-            }
-            _ => Self(Repr::Far(Box::new(encoded.into()))),
+        match Words::new(encoded) {
+            Some(words) => Self(Repr::Near {
+                len: words.len,
+                bytes: words.near(),
+            }),
+            None => Self(Repr::Far(Box::new(encoded.into()))),
         }
     }
 
@@ -43,24 +42,82 @@ impl Small {
         }
     }
 
-    /// Whether this is that object, byte for byte. Short ones are compared as
-    /// words: this is what finding an entry does most.
+    /// The encoded object as words, if it needs no memory of its own.
     #[inline]
     #[must_use]
-    pub fn is(&self, encoded: &[u8]) -> bool {
-        let bytes = self.bytes();
-        if bytes.len() != encoded.len() {
-            return false;
+    pub fn words(&self) -> Option<Words> {
+        match &self.0 {
+            Repr::Near { len, bytes } => Some(Words {
+                len: *len,
+                ..Words::of_near(*bytes)
+            }),
+            Repr::Far(_) => None,
         }
-        let ends = |slice: &[u8]| {
-            let first = slice.first_chunk::<8>().copied().map(u64::from_le_bytes);
-            let last = slice.last_chunk::<8>().copied().map(u64::from_le_bytes);
-            first.zip(last)
+    }
+}
+
+/// Up to fourteen bytes as two words, zero behind their end: the form in which
+/// names and numbers are compared, hashed and copied most cheaply.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Words {
+    /// The first eight bytes
+    pub low: u64,
+    /// The others
+    pub high: u64,
+    len: u8,
+}
+
+impl Words {
+    /// These bytes; `None` if there are more than fourteen.
+    #[inline]
+    #[must_use]
+    pub fn new(bytes: &[u8]) -> Option<Self> {
+        // two loads that overlap, instead of a loop
+        let (low, high) = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+            (Some(first), Some(last)) => {
+                let known = 16_usize.checked_sub(bytes.len())?;
+                let last = u64::from_le_bytes(*last);
+                // of eight bytes, the first load has them all
+                let high = if known < 8 { last >> (8 * known) } else { 0 };
+                (u64::from_le_bytes(*first), high)
+            }
+            _ => (word(bytes), 0),
         };
-        match (ends(bytes), ends(encoded)) {
-            (Some(a), Some(b)) if bytes.len() <= 16 => a == b,
-            _ => bytes == encoded,
+        let len = u8::try_from(bytes.len()).ok();
+        len.filter(|len| usize::from(*len) <= NEAR)
+            .map(|len| Self { low, high, len })
+    }
+
+    #[inline]
+    fn of_near(bytes: [u8; NEAR]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = bytes;
+        Self {
+            low: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            high: u64::from_le_bytes([i, j, k, l, m, n, 0, 0]),
+            len: 0,
         }
+    }
+
+    #[inline]
+    const fn near(self) -> [u8; NEAR] {
+        let [a, b, c, d, e, f, g, h] = self.low.to_le_bytes();
+        let [i, j, k, l, m, n, _, _] = self.high.to_le_bytes();
+        [a, b, c, d, e, f, g, h, i, j, k, l, m, n]
+    }
+}
+
+/// Up to seven bytes as one word.
+#[inline]
+fn word(bytes: &[u8]) -> u64 {
+    match (bytes.first_chunk::<4>(), bytes.last_chunk::<4>(), bytes) {
+        (Some(first), Some(last), _) => {
+            let shift = 8 * (bytes.len() - 4);
+            u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << shift
+        }
+        (_, _, &[a, b, c]) => u64::from_le_bytes([a, b, c, 0, 0, 0, 0, 0]),
+        (_, _, &[a, b]) => u64::from_le_bytes([a, b, 0, 0, 0, 0, 0, 0]),
+        (_, _, &[a]) => u64::from(a),
+        _ => 0,
     }
 }
 
@@ -117,13 +174,28 @@ mod tests {
             let bytes: Vec<u8> = (0..n).collect();
             let small = Small::new(&bytes);
             assert_eq!(small.bytes(), bytes);
-            assert!(small.is(&bytes));
+            assert_eq!(small.words(), Words::new(&bytes));
+            assert_eq!(small.words().is_some(), n <= 14, "length {n}");
             for at in 0..bytes.len() {
                 let mut other = bytes.clone();
                 other[at] ^= 0x80;
-                assert!(!small.is(&other), "length {n}, byte {at}");
+                assert_ne!(small, Small::new(&other), "length {n}, byte {at}");
+                if n <= 14 {
+                    assert_ne!(Words::new(&bytes), Words::new(&other));
+                }
             }
-            assert!(!small.is(&[&bytes[..], &[0]].concat()));
+            assert_ne!(small, Small::new(&[&bytes[..], &[0]].concat()));
+        }
+    }
+
+    #[test]
+    fn words_hold_the_bytes_in_order() {
+        for n in 0..=14 {
+            let bytes: Vec<u8> = (1..=n).collect();
+            let words = Words::new(&bytes).unwrap();
+            let mut whole = [words.low.to_le_bytes(), words.high.to_le_bytes()].concat();
+            assert_eq!(whole.split_off(bytes.len()), vec![0; 16 - bytes.len()]);
+            assert_eq!(whole, bytes);
         }
     }
 }

@@ -46,6 +46,7 @@ impl From<Fault> for PathError {
 /// # Errors
 /// Broken encodings, elements that none can be, and everything beyond the
 /// limits of this module.
+#[inline]
 pub fn check(path: PathRef<'_>) -> Result<usize, PathError> {
     let bytes = path.bytes();
     if bytes.len() > MAX_BYTES {
@@ -63,7 +64,7 @@ pub fn check(path: PathRef<'_>) -> Result<usize, PathError> {
             0xa0..=0xbf => {
                 let len = usize::from(marker & 0x1f);
                 let (text, after) = after.split_at_checked(len).ok_or(Fault::Incomplete)?;
-                if !text.is_ascii() && core::str::from_utf8(text).is_err() {
+                if !msgpack::is_ascii(text) && core::str::from_utf8(text).is_err() {
                     return Err(Fault::Utf8(bytes.len() - rest.len()).into());
                 }
                 after

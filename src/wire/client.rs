@@ -8,6 +8,7 @@ mod decode;
 mod errors;
 mod fields;
 mod outbox;
+mod usual;
 
 pub use decode::{Inbox, Incoming};
 pub use errors::{kind, text};

@@ -9,6 +9,7 @@ use crate::path;
 use crate::wire::client::fields::{
     Fields, int, names, node_ticks, path_of, resume, text, tick, tick_sets, truth, type_name,
 };
+use crate::wire::client::usual;
 use crate::wire::frame::{Frame, FrameError, Splitter};
 
 /// What a client's message is.
@@ -64,6 +65,21 @@ impl Inbox {
     /// If no message can be found any more; the connection must end.
     #[inline]
     pub fn next<'a>(
+        &mut self,
+        bytes: &'a [u8],
+    ) -> Result<Option<(usize, Incoming<'a>)>, FrameError> {
+        if !self.splitter.is_inside()
+            && let Some((len, handle, request)) = usual::read(bytes)
+            && len <= self.splitter.limit()
+        {
+            return Ok(Some((len, Incoming::Request(handle, request))));
+        }
+        self.next_of_any(bytes)
+    }
+
+    /// As [`Inbox::next`], whatever the message is.
+    #[inline(never)]
+    pub(super) fn next_of_any<'a>(
         &mut self,
         bytes: &'a [u8],
     ) -> Result<Option<(usize, Incoming<'a>)>, FrameError> {
