@@ -295,17 +295,30 @@ fn small_ascii(bytes: &[u8]) -> Option<usize> {
 
 /// As the standard library's, but for a dozen bytes: it aims at long texts.
 #[inline]
-#[must_use]
-pub fn is_ascii(text: &[u8]) -> bool {
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    match (Words::new(text), text.last_chunk::<8>()) {
-        (Some(words), _) => (words.low | words.high) & HIGH == 0,
-        (None, Some(last)) if text.len() < 64 => {
-            let words = text.as_chunks::<8>().0.iter().chain([last]);
-            words.fold(0, |all, word| all | u64::from_le_bytes(*word)) & HIGH == 0
-        }
-        _ => text.is_ascii(),
+fn is_ascii(text: &[u8]) -> bool {
+    if text.len() < 64 {
+        beyond_ascii(text) == 0
+    } else {
+        text.is_ascii()
     }
+}
+
+/// How many bytes are beyond ASCII, quickly for some dozen of them.
+#[inline]
+#[must_use]
+pub fn beyond_ascii(bytes: &[u8]) -> usize {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    if bytes.len() > 31 * 8 {
+        return bytes.iter().filter(|byte| !byte.is_ascii()).count();
+    }
+    // each byte of the sum counts one column of the words; the highest byte of
+    // the product is the sum of the columns, which fits
+    let high = |word: u64| (word >> 7) & EACH;
+    let (words, rest) = bytes.as_chunks::<8>();
+    let rest = Words::new(rest).map_or(0, |rest| high(rest.low));
+    let columns = words.iter().map(|word| high(u64::from_le_bytes(*word)));
+    let sum = columns.fold(rest, |sum, column| sum + column);
+    (sum.wrapping_mul(EACH) >> 56) as usize
 }
 
 /// Length of a path or list that holds nothing but what [`small_ascii`]
@@ -686,6 +699,19 @@ mod tests {
         assert_eq!(check(b"\x92\xd5\x03\xa2ab"), Err(Fault::Incomplete));
         assert_eq!(check(b"\xc7\x00\x03"), Ok(()));
         assert_eq!(check(b"\x92\xc7\x00\x03\xd6\x03\xa1a\xa1b"), Ok(()));
+    }
+
+    #[test]
+    fn bytes_beyond_ascii_are_counted() {
+        let bytes: Vec<u8> = (0..1000u32).map(|n| (n * 7) as u8).collect();
+        for len in (0..40).chain([247, 248, 249, 1000]) {
+            for from in [0, 18, 19] {
+                let part = &bytes[from..bytes.len().min(from + len)];
+                let count = part.iter().filter(|b| !b.is_ascii()).count();
+                assert_eq!(beyond_ascii(part), count, "{from}, {len}");
+            }
+        }
+        assert_eq!(beyond_ascii(&[0xff; 248]), 248);
     }
 
     proptest::proptest! {

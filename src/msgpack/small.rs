@@ -20,16 +20,21 @@ const NEAR: usize = 14;
 
 impl Small {
     /// A copy of an encoded object.
-    #[inline]
+    #[inline(always)] // short once it is
     #[must_use]
     pub fn new(encoded: &[u8]) -> Self {
-        match Words::new(encoded) {
-            Some(words) => Self(Repr::Near {
-                len: words.len,
+        match (Words::new(encoded), u8::try_from(encoded.len())) {
+            (Some(words), Ok(len)) => Self(Repr::Near {
+                len,
                 bytes: words.near(),
             }),
-            None => Self(Repr::Far(Box::new(encoded.into()))),
+            _ => Self::far(encoded),
         }
+    }
+
+    #[cold]
+    fn far(encoded: &[u8]) -> Self {
+        Self(Repr::Far(Box::new(encoded.into())))
     }
 
     /// The encoded object.
@@ -42,29 +47,41 @@ impl Small {
         }
     }
 
+    /// Appends the encoded object.
+    #[inline]
+    pub fn append_to(&self, out: &mut Vec<u8>) {
+        match &self.0 {
+            Repr::Near { len, bytes } => {
+                // one fixed length and a cut cost less than one that varies
+                let end = out.len() + usize::from(*len);
+                out.extend_from_slice(bytes);
+                out.truncate(end);
+            }
+            Repr::Far(bytes) => out.extend_from_slice(bytes),
+        }
+    }
+
     /// The encoded object as words, if it needs no memory of its own.
     #[inline]
     #[must_use]
     pub fn words(&self) -> Option<Words> {
         match &self.0 {
-            Repr::Near { len, bytes } => Some(Words {
-                len: *len,
-                ..Words::of_near(*bytes)
-            }),
+            Repr::Near { bytes, .. } => Some(Words::of_near(*bytes)),
             Repr::Far(_) => None,
         }
     }
 }
 
-/// Up to fourteen bytes as two words, zero behind their end: the form in which
-/// names and numbers are compared, hashed and copied most cheaply.
+/// One encoded object of up to fourteen bytes as two words, zero behind its
+/// end: the form in which names and numbers are compared, hashed and copied
+/// most cheaply. As an object says itself where it ends, two are the same if
+/// and only if their words are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Words {
     /// The first eight bytes
     pub low: u64,
     /// The others
     pub high: u64,
-    len: u8,
 }
 
 impl Words {
@@ -73,36 +90,38 @@ impl Words {
     #[must_use]
     pub fn new(bytes: &[u8]) -> Option<Self> {
         // two loads that overlap, instead of a loop
-        let (low, high) = match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
             (Some(first), Some(last)) => {
-                let known = 16_usize.checked_sub(bytes.len())?;
+                let known = 16_usize.checked_sub(bytes.len()).filter(|n| *n >= 2)?;
                 let last = u64::from_le_bytes(*last);
-                // of eight bytes, the first load has them all
-                let high = if known < 8 { last >> (8 * known) } else { 0 };
-                (u64::from_le_bytes(*first), high)
+                Some(Self {
+                    low: u64::from_le_bytes(*first),
+                    // in two steps: of eight bytes, all are known
+                    high: last >> (4 * known) >> (4 * known),
+                })
             }
-            _ => (word(bytes), 0),
-        };
-        let len = u8::try_from(bytes.len()).ok();
-        len.filter(|len| usize::from(*len) <= NEAR)
-            .map(|len| Self { low, high, len })
-    }
-
-    #[inline]
-    fn of_near(bytes: [u8; NEAR]) -> Self {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = bytes;
-        Self {
-            low: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
-            high: u64::from_le_bytes([i, j, k, l, m, n, 0, 0]),
-            len: 0,
+            _ => Some(Self {
+                low: word(bytes),
+                high: 0,
+            }),
         }
     }
 
     #[inline]
-    const fn near(self) -> [u8; NEAR] {
-        let [a, b, c, d, e, f, g, h] = self.low.to_le_bytes();
-        let [i, j, k, l, m, n, _, _] = self.high.to_le_bytes();
-        [a, b, c, d, e, f, g, h, i, j, k, l, m, n]
+    const fn of_near(bytes: [u8; NEAR]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = bytes;
+        Self {
+            low: u64::from_le_bytes([a, b, c, d, e, f, g, h]),
+            high: u64::from_le_bytes([i, j, k, l, m, n, 0, 0]),
+        }
+    }
+
+    #[inline]
+    fn near(self) -> [u8; NEAR] {
+        let mut bytes = [0; NEAR];
+        bytes[..8].copy_from_slice(&self.low.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.high.to_le_bytes()[..NEAR - 8]);
+        bytes
     }
 }
 
@@ -175,6 +194,9 @@ mod tests {
             let small = Small::new(&bytes);
             assert_eq!(small.bytes(), bytes);
             assert_eq!(small.words(), Words::new(&bytes));
+            let mut out = vec![7];
+            small.append_to(&mut out);
+            assert_eq!(out, [&[7], &bytes[..]].concat());
             assert_eq!(small.words().is_some(), n <= 14, "length {n}");
             for at in 0..bytes.len() {
                 let mut other = bytes.clone();

@@ -179,7 +179,7 @@ pub struct Tree {
     chains: Vec<Option<LongChain>>,
     free_chains: Vec<u32>,
     len: usize,
-    index: Box<[HashTable<u32>]>,
+    index: Box<[HashTable<u32>; SHARDS]>,
     secret: Secret,
 }
 
@@ -195,7 +195,7 @@ impl Tree {
             chains: Vec::new(),
             free_chains: Vec::new(),
             len: 1,
-            index: (0..SHARDS).map(|_| HashTable::new()).collect(),
+            index: Box::new([const { HashTable::new() }; SHARDS]),
             secret: Secret::new(key),
         }
     }
@@ -223,7 +223,7 @@ impl Tree {
     }
 
     /// The child that an encoded element names.
-    #[inline]
+    #[inline(always)] // its callers are the loops over paths
     #[must_use]
     #[allow(clippy::indexing_slicing)] // a shard's number is below SHARDS
     pub fn child(&self, parent: Ix, element: &[u8]) -> Option<Ix> {

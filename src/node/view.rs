@@ -497,6 +497,7 @@ impl<'m> View<'m> {
     ///
     /// # Errors
     /// Everything but what depends on the entry's present state.
+    #[inline]
     pub fn admit<'a>(&self, write: &Write<'a>) -> Result<Admitted<'a>, Refused> {
         let found = self.find(write.space, write.path, Nulls::First)?;
         let top = self.top(write.space);
@@ -537,6 +538,7 @@ impl<'m> View<'m> {
     ///
     /// # Errors
     /// If it is refused; nothing has changed then.
+    #[inline]
     pub fn write(&mut self, write: &Write<'_>) -> Result<Written, Refused> {
         let Admitted { found, value } = self.admit(write)?;
         let entry = found.map(|ix| self.replica.tree().get(ix));

@@ -460,18 +460,24 @@ struct Map<'o> {
 
 impl Map<'_> {
     /// Begins with what every message has; `n` more items follow.
-    #[inline]
+    #[inline(always)] // mostly constants
     fn begin(&mut self, n: usize) {
-        write::map(self.out, n + 1 + usize::from(self.number.is_some()));
-        self.key(b"\xa3seq");
-        self.out.extend_from_slice(self.handle.bytes());
+        let n = n + 1 + usize::from(self.number.is_some());
+        match u8::try_from(n) {
+            Ok(n @ 0..=15) => self.key(&[0x80 | n, 0xa3, b's', b'e', b'q']),
+            _ => {
+                write::map(self.out, n);
+                self.key(b"\xa3seq");
+            }
+        }
+        self.handle.append_to(self.out);
         if let Some(number) = self.number {
             self.key(b"\xa4wseq");
             write::uint(self.out, number);
         }
     }
 
-    #[inline]
+    #[inline(always)] // the length is known where it is called
     fn key(&mut self, encoded: &[u8]) {
         self.out.extend_from_slice(encoded);
     }

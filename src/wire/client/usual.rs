@@ -11,16 +11,65 @@ use crate::msgpack;
 use crate::path::{self, PathRef};
 
 /// What is to be done.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
     Get,
     Set,
     Delete,
 }
 
-/// The message that `bytes` begin with: its length, number and request.
+/// A usual message.
+#[derive(Debug, Clone, Copy)]
+pub struct Usual<'a> {
+    len: usize,
+    seq: &'a [u8],
+    action: Action,
+    path: PathRef<'a>,
+    value: Option<&'a [u8]>,
+    links: Option<Links>,
+}
+
+impl<'a> Usual<'a> {
+    /// Its length in bytes.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The request's number.
+    #[inline]
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new(self.seq)
+    }
+
+    /// What it asks for.
+    #[inline]
+    #[must_use]
+    pub fn request(&self) -> Request<'a> {
+        if self.action == Action::Get {
+            Request::Get {
+                space: Space::User,
+                target: Target::Path(self.path),
+                links: self.links.unwrap_or(Links::None),
+            }
+        } else {
+            Request::Write(Write {
+                space: Space::User,
+                path: self.path,
+                value: self.value,
+                links: self.links.unwrap_or(Links::Newest(1)),
+                expect: None,
+                prev: None,
+                idem: false,
+            })
+        }
+    }
+}
+
+/// The message that `bytes` begin with.
 #[inline]
-pub(super) fn read(bytes: &[u8]) -> Option<(usize, Handle, Request<'_>)> {
+pub(super) fn read(bytes: &[u8]) -> Option<Usual<'_>> {
     let (marker, mut rest) = bytes.split_first()?;
     let fields = match marker {
         0x83..=0x85 => marker & 0xf,
@@ -58,30 +107,21 @@ pub(super) fn read(bytes: &[u8]) -> Option<(usize, Handle, Request<'_>)> {
             _ => return None,
         }
     }
-    let (space, path) = (Space::User, path?);
-    let write = |value| {
-        Request::Write(Write {
-            space,
-            path,
-            value,
-            links: links.unwrap_or(Links::Newest(1)),
-            expect: None,
-            prev: None,
-            idem: false,
-        })
-    };
-    let request = match (action?, value) {
-        (Action::Get, _) => Request::Get {
-            space,
-            target: Target::Path(path),
-            links: links.unwrap_or(Links::None),
-        },
+    let action = action?;
+    match (action, value) {
+        (Action::Get, _) | (Action::Delete, None) => {}
         // "not given" as a value is rare
-        (Action::Set, Some(value)) if !value.starts_with(&[0xd4]) => write(Some(value)),
-        (Action::Delete, None) => write(None),
+        (Action::Set, Some(value)) if !value.starts_with(&[0xd4]) => {}
         _ => return None,
-    };
-    Some((bytes.len() - rest.len(), Handle::new(seq?), request))
+    }
+    Some(Usual {
+        len: bytes.len() - rest.len(),
+        seq: seq?,
+        action,
+        path: path?,
+        value,
+        links,
+    })
 }
 
 /// A request's number in its shortest form; never 0, which may be a hello.
@@ -154,10 +194,8 @@ mod tests {
             b"\x83\xa3seq\xcd\x01\x00\xa6action\xacdelete_value\xa4path\xd5\x03\xa1a",
         ];
         for message in usual {
-            let Some((len, ..)) = read(message) else {
-                panic!("{}", message.escape_ascii());
-            };
-            assert_eq!(len, message.len());
+            let len = read(message).map(|usual| usual.len());
+            assert_eq!(len, Some(message.len()), "{}", message.escape_ascii());
         }
     }
 
@@ -215,10 +253,10 @@ mod tests {
             message.extend(fields.concat());
             message.truncate(cut.unwrap_or(message.len()));
             message.extend(b"\x80");
-            if let Some((len, handle, request)) = read(&message) {
-                let general = Inbox::new(1000).next_of_any(&message);
-                let usual = Incoming::Request(handle, request);
-                prop_assert_eq!(general, Ok(Some((len, usual))));
+            if let Some(usual) = read(&message) {
+                let general = Inbox::new(1000).next(&message);
+                let request = Incoming::Request(usual.handle(), usual.request());
+                prop_assert_eq!(general, Ok(Some((usual.len(), request))));
             }
         }
     }
