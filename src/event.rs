@@ -11,7 +11,7 @@ mod refused;
 mod request;
 
 pub use effect::Effect;
-pub use message::{Chain, Message, NodeInfo, Payload, Sink, State, To};
+pub use message::{Chain, Message, NodeInfo, Payload, Shared, Sink, State, To};
 pub use ranges::TickSet;
 pub use refused::Refused;
 pub use request::{

@@ -12,14 +12,14 @@ mod shape;
 use std::borrow::Cow;
 
 use crate::event::{
-    Chain, ChainEnd, Expect, Links, NamedLink, NodeInfo, NodeName, Refused, Space, StateWanted,
-    Tick, TickSet, Tock, Write,
+    Chain, ChainEnd, Expect, Links, NamedLink, NodeInfo, NodeName, Refused, Shared, Space,
+    StateWanted, Tick, TickSet, Tock, Write,
 };
 use crate::node::Limits;
 use crate::node::merge::{Exhausted, Replica};
 use crate::node::tree::Entry;
 
-use crate::node::watch::LastPath;
+use crate::node::watch::{Delivery, LastPath, Shape};
 use crate::path::{ElemError, PathRef, RawPath};
 use crate::value;
 
@@ -340,6 +340,18 @@ impl<'m> View<'m> {
     /// the stream, and the others, which go to `out`.
     pub fn shorten(&self, last: &mut LastPath, way: &[Ix], out: &mut RawPath) -> (u32, u32) {
         last.shorten(self.replica.tree(), way, out)
+    }
+
+    /// The path for the next message about a change, and what the last one
+    /// left.
+    #[inline]
+    pub fn deliver<'d>(
+        &self,
+        delivery: &'d mut Delivery,
+        shape: Shape,
+        way: &[Ix],
+    ) -> (&'d RawPath, &'d Shared) {
+        delivery.next(shape, self.replica.tree(), way)
     }
 
     /// This run, and the number of the last change.

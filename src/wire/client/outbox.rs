@@ -270,12 +270,17 @@ fn encode(
             count,
             top,
             at,
+            shared,
         } => {
             let n = 3
                 + usize::from(value.is_some())
                 + usize::from(chain.is_some())
                 + usize::from(at.is_some());
             map.begin(n);
+            if shared.is_some_and(|shared| shared.append_to(map.out)) {
+                return;
+            }
+            let start = map.out.len();
             map.value(b"\xa5value", value);
             map.chain(chain);
             map.tock(tock);
@@ -290,6 +295,9 @@ fn encode(
             map.key(b"\xa5depth");
             write::uint(map.out, u64::from(depth));
             map.at(at);
+            if let (Some(shared), Some(encoding)) = (shared, map.out.get(start..)) {
+                shared.keep(encoding);
+            }
         }
         _ => encode_rare(&mut map, message, tock, windows),
     }
@@ -621,6 +629,110 @@ fn write_ticks(out: &mut Vec<u8>, ticks: &TickSet) {
             write::array(out, 2);
             write::uint(out, *range.start());
             write::uint(out, range.end().saturating_add(1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Depths, Links, Request, Space, Write};
+    use crate::node::machine::Seed;
+    use crate::node::time::Timestamp;
+    use crate::node::{Limits, Machine};
+    use crate::path::RawPath;
+
+    struct Client {
+        links: Links,
+        numbered: bool,
+        window: Option<u32>,
+        /// Writes that it does not hear
+        late: usize,
+    }
+
+    const CLIENTS: [Client; 6] = [
+        client(Links::None, false, None, 0),
+        client(Links::None, false, None, 0),
+        client(Links::Newest(1), false, None, 0),
+        client(Links::None, true, None, 0),
+        client(Links::None, false, Some(4), 0),
+        client(Links::None, false, None, 2),
+    ];
+
+    const fn client(links: Links, numbered: bool, window: Option<u32>, late: usize) -> Client {
+        Client {
+            links,
+            numbered,
+            window,
+            late,
+        }
+    }
+
+    fn path(elements: &[&str]) -> RawPath {
+        let mut path = RawPath::new();
+        elements.iter().for_each(|e| path.push_str(e));
+        path
+    }
+
+    /// What each client is told of some writes. Only `present` ones watch
+    /// where these happen, the others elsewhere.
+    fn told(present: impl Fn(usize) -> bool) -> Vec<Vec<u8>> {
+        let seed = Seed { hash: 1, run: 2 };
+        let mut machine = Machine::new(&NodeName::new("n"), Vec::new(), Limits::default(), seed);
+        let outbox = || Outbox::new(Windows { most: 100 });
+        let writer = machine.handle_connected(outbox());
+        let clients = CLIENTS.map(|client| (client, machine.handle_connected(outbox())));
+        let writes: [(&[&str], &[u8]); 5] = [
+            (&["a", "b", "c"], b"\x01"),
+            (&["a", "b", "d"], b"\x02"),
+            (&["a", "b", "d"], b"\x03"),
+            (&["a"], b"\xa1x"),
+            (&["a", "e"], b"\xc0"),
+        ];
+        for (n, (to, value)) in writes.into_iter().enumerate() {
+            for (i, (client, id)) in clients.iter().enumerate() {
+                let watched = path(&[if present(i) { "a" } else { "z" }]);
+                let request = Request::Watch {
+                    path: watched.as_ref(),
+                    links: client.links,
+                    depths: Depths::ALL,
+                    fetch: false,
+                    empty: false,
+                    resume: None,
+                    numbered: client.numbered,
+                    window: client.window,
+                };
+                if client.late == n {
+                    machine.handle_client(Timestamp(0), *id, &Handle::new(&[1]), request);
+                }
+            }
+            let to = path(to);
+            let write = Request::Write(Write {
+                space: Space::User,
+                path: to.as_ref(),
+                value: Some(value),
+                links: Links::None,
+                expect: None,
+                prev: None,
+                idem: false,
+            });
+            machine.handle_client(Timestamp(0), writer, &Handle::new(&[1]), write);
+        }
+        clients
+            .map(|(_, id)| {
+                let sink = machine.sink(id).unwrap();
+                sink.ack(&Handle::new(&[1]), 100);
+                sink.bytes().to_vec()
+            })
+            .to_vec()
+    }
+
+    #[test]
+    fn watchers_are_told_the_same_whether_others_watch_or_not() {
+        let together = told(|_| true);
+        for (i, bytes) in together.iter().enumerate() {
+            assert_eq!(told(|n| n == i)[i], *bytes, "client {i}");
+            assert_ne!(told(|_| false)[i], *bytes, "client {i}");
         }
     }
 }
