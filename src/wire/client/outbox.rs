@@ -121,26 +121,10 @@ impl Outbox {
     }
 }
 
-impl Windows {
-    fn limit(self, wanted: u32) -> Option<u32> {
-        match wanted.min(self.most) {
-            0 => None,
-            n => Some(n.max(LEAST_WINDOW)),
-        }
-    }
-}
-
-impl Sink for Outbox {
-    #[inline]
-    fn send(&mut self, to: To<'_>, message: &Message<'_>, tock: Tock) {
-        let (handle, stream) = match to {
-            To::Request(handle) => (handle, false),
-            To::Stream(handle) => (handle, true),
-        };
-        if !stream || self.flows.is_empty() {
-            encode(&mut self.out, handle, None, message, tock, self.windows);
-            return;
-        }
+impl Outbox {
+    /// Sends a message of a stream that may have flow control.
+    #[inline(never)]
+    fn send_in_turn(&mut self, handle: &Handle, message: &Message<'_>, tock: Tock) {
         let Some(flow) = self.flows.get_mut(handle).filter(|flow| !flow.closing) else {
             encode(&mut self.out, handle, None, message, tock, self.windows);
             return;
@@ -155,6 +139,31 @@ impl Sink for Outbox {
             encode(&mut bytes, handle, number, message, tock, self.windows);
             self.held += bytes.len();
             flow.held.push_back(bytes.into());
+        }
+    }
+}
+
+impl Windows {
+    fn limit(self, wanted: u32) -> Option<u32> {
+        match wanted.min(self.most) {
+            0 => None,
+            n => Some(n.max(LEAST_WINDOW)),
+        }
+    }
+}
+
+impl Sink for Outbox {
+    // where a message is made, its kind is known: nothing is left of it then
+    // but the bytes that it becomes
+    #[inline(always)]
+    fn send(&mut self, to: To<'_>, message: &Message<'_>, tock: Tock) {
+        match to {
+            To::Stream(handle) if !self.flows.is_empty() => {
+                self.send_in_turn(handle, message, tock);
+            }
+            To::Request(handle) | To::Stream(handle) => {
+                encode(&mut self.out, handle, None, message, tock, self.windows);
+            }
         }
     }
 
@@ -206,7 +215,7 @@ impl Sink for Outbox {
 
 /// Writes a message's map. `number` is its place in a stream with flow
 /// control.
-#[inline]
+#[inline(always)] // as `send`
 fn encode(
     out: &mut Vec<u8>,
     handle: &Handle,
@@ -303,6 +312,7 @@ fn encode(
     }
 }
 
+#[inline(never)]
 fn encode_rare(map: &mut Map<'_>, message: &Message<'_>, tock: Tock, windows: Windows) {
     match *message {
         Message::Entry { .. } | Message::Changed { .. } | Message::Node { .. } => {}
