@@ -343,6 +343,7 @@ impl<K: Sink> Machine<K> {
         }
     }
 
+    #[inline(always)] // part of `handle_client`
     fn act(
         &mut self,
         now: Timestamp,

@@ -112,14 +112,19 @@ impl Known {
     #[inline]
     pub fn hold(&mut self, tick: Tick, ix: Ix) {
         let fresh = tick.0 == self.tick.unwrap_or_default().0 + 1 && self.beyond.is_empty();
-        if fresh {
+        if fresh && self.reported.is_empty() {
             self.tick = Some(tick);
         } else {
-            self.learn(tick);
-            self.missing.remove(tick.0);
+            self.hold_any(tick);
         }
-        self.reported.remove(tick.0);
         self.present.insert(tick.0, ix);
+    }
+
+    #[inline(never)] // a node's own ticks are fresh
+    fn hold_any(&mut self, tick: Tick) {
+        self.learn(tick);
+        self.missing.remove(tick.0);
+        self.reported.remove(tick.0);
     }
 
     /// The chain of the entry at `ix` does not hold this tick any more.
@@ -344,7 +349,14 @@ impl Index {
         let (page, at) = Self::split(tick);
         if let Some(page) = self.place(page).and_then(|n| self.recent.get_mut(n)) {
             page.insert(at, ix);
-        } else if page >= self.base {
+        } else {
+            self.insert_elsewhere(page, at, ix);
+        }
+    }
+
+    #[inline(never)] // once a page, or for old ticks
+    fn insert_elsewhere(&mut self, page: u64, at: u8, ix: Ix) {
+        if page >= self.base {
             self.reach(page);
             if let Some(page) = self.recent.back_mut() {
                 page.insert(at, ix);
@@ -388,7 +400,14 @@ impl Index {
         let (page, at) = Self::split(tick);
         if let Some(page) = self.place(page).and_then(|n| self.recent.get_mut(n)) {
             page.remove(at, ix);
-        } else if let Some(p) = self.older.get_mut(&page)
+        } else {
+            self.remove_older(page, at, ix);
+        }
+    }
+
+    #[inline(never)]
+    fn remove_older(&mut self, page: u64, at: u8, ix: Ix) {
+        if let Some(p) = self.older.get_mut(&page)
             && p.remove(at, ix) == 0
         {
             self.older.remove(&page);
@@ -446,18 +465,8 @@ impl Page {
                     (*a, *i) = (at, new);
                     *len += 1;
                 } else {
-                    let mut many = Box::new([NOBODY; PAGE as usize]);
-                    for (a, ix) in ats.iter().zip(ix.iter()) {
-                        if let Some(slot) = many.get_mut(usize::from(*a)) {
-                            *slot = *ix;
-                        }
-                    }
-                    let mut page = Self::Many {
-                        len: *len,
-                        ix: many,
-                    };
-                    page.insert(at, new);
-                    *self = page;
+                    self.grow();
+                    self.insert(at, new);
                 }
             }
             Self::Many { len, ix } => {
@@ -494,13 +503,29 @@ impl Page {
                 // one below the number at which it grew, so that a page does
                 // not change its form with every write
                 if usize::from(left) < FEW {
-                    let mut few = Self::EMPTY;
-                    self.list(|at, ix| few.insert(at, ix));
-                    *self = few;
+                    self.shrink();
                 }
                 left
             }
         }
+    }
+
+    #[inline(never)]
+    fn grow(&mut self) {
+        let (mut len, mut many) = (0, Box::new([NOBODY; PAGE as usize]));
+        self.list(|at, ix| {
+            if let Some(slot) = many.get_mut(usize::from(at)) {
+                (*slot, len) = (ix, len + 1);
+            }
+        });
+        *self = Self::Many { len, ix: many };
+    }
+
+    #[inline(never)]
+    fn shrink(&mut self) {
+        let mut few = Self::EMPTY;
+        self.list(|at, ix| few.insert(at, ix));
+        *self = few;
     }
 
     fn list(&self, mut f: impl FnMut(u8, Ix)) {

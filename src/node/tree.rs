@@ -132,10 +132,13 @@ impl Entry {
 
     /// Replaces the value; the old one is left in `old` if there was one.
     /// Values of equal length need no new memory.
+    #[inline]
     pub fn replace_value(&mut self, value: Option<&[u8]>, old: &mut Vec<u8>) {
         old.clear();
-        // one large value is no reason to keep its room
-        old.shrink_to(KEPT_ROOM);
+        if old.capacity() > KEPT_ROOM {
+            // one large value is no reason to keep its room
+            old.shrink_to(KEPT_ROOM);
+        }
         if let Some(present) = &mut self.value {
             old.extend_from_slice(present);
             if let Some(value) = value
@@ -145,6 +148,11 @@ impl Entry {
                 return;
             }
         }
+        self.set_value(value);
+    }
+
+    #[inline(never)] // takes and gives back memory
+    fn set_value(&mut self, value: Option<&[u8]>) {
         self.value = value.map(|value| {
             let mut kept = ThinVec::with_capacity(value.len());
             kept.extend_from_slice(value);
@@ -351,18 +359,21 @@ impl Tree {
     }
 
     /// Replaces an entry's chain.
+    #[inline]
     pub fn set_chain(&mut self, ix: Ix, links: &[Link], end: ChainEnd) {
         let place = self.get(ix).chain;
         let entry = self.get_mut(ix);
         entry.head = links.first().copied().unwrap_or(NO_LINK);
         let long = links.len() > 1 || (end == ChainEnd::Cut && !links.is_empty());
-        if place == NO_CHAIN && !long {
-            return;
+        if place != NO_CHAIN || long {
+            let links = links.into();
+            self.set_long_chain(ix, long.then_some(LongChain { links, end }));
         }
-        let long = long.then(|| LongChain {
-            links: links.into(),
-            end,
-        });
+    }
+
+    #[inline(never)] // nearly all chains have one link
+    fn set_long_chain(&mut self, ix: Ix, long: Option<LongChain>) {
+        let place = self.get(ix).chain;
         let place = match (place, &long) {
             (NO_CHAIN, _) => self.free_chains.pop().unwrap_or_else(|| {
                 self.chains.push(None);

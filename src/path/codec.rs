@@ -46,7 +46,7 @@ impl From<Fault> for PathError {
 /// # Errors
 /// Broken encodings, elements that none can be, and everything beyond the
 /// limits of this module.
-#[inline]
+#[inline(always)]
 pub fn check(path: PathRef<'_>) -> Result<usize, PathError> {
     let bytes = path.bytes();
     if bytes.len() > MAX_BYTES {
@@ -72,6 +72,7 @@ fn count_short_texts(bytes: &[u8]) -> Option<usize> {
     (rest.is_empty() && msgpack::beyond_ascii(bytes) == count).then_some(count)
 }
 
+#[inline(never)]
 fn check_any(bytes: &[u8]) -> Result<usize, PathError> {
     let mut rest = bytes;
     let mut count = 0;
