@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, VecDeque};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::event::{Depths, Handle, Links, SessionId, Tock, Topic};
+use crate::event::{Depths, Handle, Links, SessionId, Shared, Tock, Topic};
 use crate::node::tree::{Ix, Tree};
 use crate::path::RawPath;
 
@@ -86,6 +86,21 @@ pub struct Subtree {
     pub walk: Option<Walk>,
     /// The last path sent
     pub last: LastPath,
+}
+
+impl Subtree {
+    /// The shape of a message with so many elements left out and shown.
+    #[inline]
+    #[must_use]
+    pub const fn shape(&self, depth: u32, count: u32) -> Shape {
+        Shape {
+            links: self.links,
+            numbered: self.numbered,
+            whole: self.whole,
+            depth,
+            count,
+        }
+    }
 }
 
 /// Where a walk is.
@@ -164,17 +179,75 @@ impl LastPath {
     /// Turns the way to an entry into `(elements shared, the others)`, which
     /// go to `out`.
     pub fn shorten(&mut self, tree: &Tree, way: &[Ix], out: &mut RawPath) -> (u32, u32) {
+        let (shared, others) = self.advance(way);
+        spell(tree, way, others, out);
+        (shared, others)
+    }
+
+    /// Goes on to the entry that `way` leads to: how many elements it shares
+    /// with the last one, and how many others there are.
+    #[inline]
+    pub fn advance(&mut self, way: &[Ix]) -> (u32, u32) {
         let shared = self.0.iter().zip(way).take_while(|(a, b)| a == b).count();
         let rest = way.get(shared..).unwrap_or(&[]);
-        out.clear();
-        for ix in rest {
-            out.push(tree.get(*ix).key());
-        }
         self.0.truncate(shared);
         self.0.extend_from_slice(rest);
         // paths are bounded far below 2^32 elements
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         (count(shared), count(rest.len()))
+    }
+}
+
+/// Writes a way's last `count` elements.
+fn spell(tree: &Tree, way: &[Ix], count: u32, out: &mut RawPath) {
+    out.clear();
+    let start = way.len().saturating_sub(count as usize);
+    for ix in way.get(start..).unwrap_or(&[]) {
+        out.push(tree.get(*ix).key());
+    }
+}
+
+/// A change that is being told to those who watch. Most get the same message:
+/// it is encoded once for each shape.
+#[derive(Debug, Default)]
+pub struct Delivery {
+    shape: Option<Shape>,
+    path: RawPath,
+    shared: Shared,
+}
+
+/// All that can differ between two messages about one change, but for the
+/// request's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Links to show
+    pub links: Links,
+    /// Whether the change's number is shown
+    pub numbered: bool,
+    /// Whether the subtree is the session's whole tree
+    pub whole: bool,
+    /// How many elements of the path are left out
+    pub depth: u32,
+    /// How many are not
+    pub count: u32,
+}
+
+impl Delivery {
+    /// A change is to be told.
+    pub fn begin(&mut self) {
+        self.shape = None;
+    }
+
+    /// The next message has this shape; `way` leads to its entry. Returns the
+    /// elements of the path and what the last message of this shape left.
+    #[inline]
+    pub fn next(&mut self, shape: Shape, tree: &Tree, way: &[Ix]) -> (&RawPath, &Shared) {
+        if self.shape != Some(shape) {
+            self.shape = Some(shape);
+            self.shared.clear();
+            spell(tree, way, shape.count, &mut self.path);
+        }
+        (&self.path, &self.shared)
     }
 }
 

@@ -10,8 +10,8 @@ mod support;
 mod cli;
 mod client;
 mod data;
-mod mqtt;
 mod fetch;
+mod mqtt;
 mod replay;
 
 use std::process::ExitCode;
