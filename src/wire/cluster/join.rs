@@ -320,7 +320,7 @@ impl Assembler {
                 return true;
             };
             let Some((_, victim)) = victim else {
-                // this message alone; without limits of zero messages it fits
+                // nothing is kept but this message, and not even that may be
                 return false;
             };
             let victim = victim.clone();

@@ -115,6 +115,16 @@ fn chains_are_read_whatever_their_form() {
                 {"node": "a", "tick": 4, "prev": {"node": "b", "tick": 9, "prev": null}}}}),
             links(&[("a", 5), ("b", 2)], start),
         ),
+        // of two keys of one name the last counts
+        (
+            json!({"$map": [["node", "a"], ["prev", {"node": "b", "tick": 2, "prev": {"node": "c", "tick": 3}}],
+                ["tick", 1], ["prev", {"$map": [["node", "d"], ["tick", 8], ["tick", 4], ["prev", null]]}]]}),
+            links(&[("a", 1), ("d", 4)], start),
+        ),
+        (
+            json!({"$map": [["node", "a"], ["prev", {"node": "b", "tick": 2}], ["tick", 1], ["prev", null]]}),
+            links(&[("a", 1)], start),
+        ),
         // a link without tick is no event
         (
             json!({"node": "a", "tick": 5, "prev": {"node": "b", "tick": null, "prev": {"node": "c", "tick": 1, "prev": null}}}),

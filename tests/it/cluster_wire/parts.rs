@@ -119,6 +119,11 @@ fn messages_with_the_mark_of_parts_come_through() {
             "84a35f7030a0a35f703107a16202a35f703208",
         ),
         ("82a35f7030a0a1639101", "83a35f7030a0a1639101a35f7031a0"),
+        // a number with a gap before it, or of another form, is no part's
+        (
+            "83a35f703007a35f703308a45f70303109",
+            "84a35f7030a0a35f703107a35f703308a45f70303109",
+        ),
         // without the mark itself nothing changes
         ("81a35f703103", "81a35f703103"),
     ] {
@@ -180,6 +185,10 @@ fn parts_that_are_none_are_refused_and_harm_nothing() {
         form(json!(["alpha", 9, 2, "text"])),
         form(json!(["x".repeat(MAX_NAME + 1), 9, 1, bin])),
         (b"\xc1".to_vec(), Fault::Reserved(0).into()),
+        (
+            [part("alpha", 9, 2, b"x"), vec![0xc0]].concat(),
+            Fault::Trailing(1).into(),
+        ),
         (b"".to_vec(), Fault::Incomplete.into()),
         (
             b"\x81\xa3_p0\x94\xa5alpha\x09\x02\xc6\xff\xff\xff\xff".to_vec(),
