@@ -445,15 +445,27 @@ fn infos_are_read_as_the_original_reads_them() {
     ] {
         assert_eq!(info(&json), Err(want), "{json}");
     }
-    let many: serde_json::Map<String, Json> =
-        (0..=MAX_NODES).map(|n| (n.to_string(), json!(1))).collect();
-    let json = json!({"node": "s", "ticks": many});
-    assert_eq!(info(&json), Err(Malformed::TooMany("ticks")));
+    let mut many = b"\x82\xa4node\xa1s\xa5ticks".to_vec();
+    write::map(&mut many, MAX_NODES + 1);
+    many.extend_from_slice(&b"\xa1a\x01".repeat(MAX_NODES + 1));
+    let too_many = Err(Malformed::TooMany("ticks"));
+    assert_eq!(decode(Topic::Info, &many), too_many);
     // all sets of a message together are bounded
-    let half = json!(vec![1; MAX_INTERVALS / 2 + 1]);
-    assert!(info(&json!({"node": "s", "known": {"a": half}})).is_ok());
-    let json = json!({"node": "s", "known": {"a": half}, "missing": {"a": half}});
-    assert_eq!(info(&json), Err(Malformed::TooMany("missing")));
+    let sets = |out: &mut Vec<u8>, name, ticks| {
+        write::str(out, name);
+        out.extend_from_slice(b"\x81\xa1a");
+        write::array(out, ticks);
+        out.resize(out.len() + ticks, 1);
+    };
+    let both = |known, missing| {
+        let mut bytes = b"\x83\xa4node\xa1s".to_vec();
+        sets(&mut bytes, "known", known);
+        sets(&mut bytes, "missing", missing);
+        decode(Topic::Info, &bytes)
+    };
+    assert!(both(5, 6).is_ok());
+    let too_many = Err(Malformed::TooMany("missing"));
+    assert_eq!(both(5, MAX_INTERVALS - 4), too_many);
 }
 
 #[test]
