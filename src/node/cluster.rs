@@ -232,7 +232,7 @@ impl Cluster {
             now,
             started: now,
             way: Way::Down,
-            phase: Phase::new(now, begin),
+            phase: Phase::new(now, begin, options.ping.cycle),
             ping,
             deleter,
             members: Members::default(),
