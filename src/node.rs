@@ -9,8 +9,11 @@
 //! logged.
 
 mod actions;
+pub mod cluster;
 pub mod machine;
 pub mod merge;
+mod network;
+pub mod rng;
 pub mod suspend;
 pub mod ticks;
 pub mod time;

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::event::{
-    Effect, Event, Handle, Message, NodeInfo, NodeName, Payload, PeerMessage, Refused, Request,
-    SessionId, Sink, State, Tick, To, Tock, Topic, Update,
+    Effect, Event, Fetch, Handle, Message, NodeInfo, NodeName, Payload, Refused, Request,
+    SessionId, Sink, State, Tick, To, Tock, Topic,
 };
 use crate::msgpack;
 use crate::node::Limits;
-use crate::node::merge::{Applied, Exhausted, Replica};
+use crate::node::cluster::{Cluster, Fault, Report};
+use crate::node::merge::{Exhausted, Replica};
 use crate::node::suspend::{Guard, Question, Suspended, Token};
 use crate::node::time::Timestamp;
 use crate::node::tree::Ix;
@@ -38,6 +39,16 @@ pub enum Output {
         /// Its encoded value-to-be
         value: Vec<u8>,
     },
+    /// Fetch a node's state, and hand it in by [`Machine::handle_fetched`].
+    Fetch(Fetch),
+    /// This node has its data: clients may be accepted.
+    Serve,
+    /// Nothing is missing.
+    Synced,
+    /// This node must stop.
+    Fault(Fault),
+    /// Tell the operator.
+    Report(Report),
 }
 
 /// Which effects have somewhere to go; others are not made.
@@ -45,8 +56,6 @@ pub enum Output {
 pub struct Effects {
     /// A log is open: [`Output::Persist`]
     pub persist: bool,
-    /// There may be other nodes: [`Effect::Tell`]
-    pub publish: bool,
 }
 
 /// Random numbers that the machine needs once.
@@ -78,6 +87,9 @@ pub struct Machine<K> {
     pub(super) suspended: Suspended,
     pub(super) guard: Option<Box<dyn Guard>>,
     pub(super) next_token: u64,
+    pub(super) cluster: Option<Box<Cluster>>,
+    /// The time of the last input that told it
+    pub(super) now: Timestamp,
     root_topic: Vec<String>,
     effects: Effects,
     sessions: Vec<Option<Session<K>>>,
@@ -108,6 +120,8 @@ impl<K: Sink> Machine<K> {
             suspended: Suspended::default(),
             guard: None,
             next_token: 0,
+            cluster: None,
+            now: Timestamp::default(),
             root_topic,
             effects: Effects::default(),
             sessions: Vec::new(),
@@ -157,7 +171,11 @@ impl<K: Sink> Machine<K> {
     /// When [`Machine::handle_timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        self.suspended.next_timeout()
+        let network = self.cluster.as_ref().and_then(|c| c.next_timeout());
+        [self.suspended.next_timeout(), network]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     // ---- sessions ----
@@ -269,6 +287,7 @@ impl<K: Sink> Machine<K> {
         handle: &Handle,
         request: Request<'_>,
     ) {
+        self.now = now;
         let streams = request.is_stream();
         let result = match self.session(id) {
             None => return,
@@ -519,24 +538,6 @@ impl<K: Sink> Machine<K> {
 
     // ---- changes ----
 
-    /// A change that a peer made, whatever way it came.
-    ///
-    /// Its path is refused if it cannot be one; peers do not send such.
-    pub fn handle_event(&mut self, event: &Event) {
-        if let Ok(Applied::Changed(ix)) = self.replica.apply(event) {
-            self.changed(ix, Origin::Elsewhere);
-        }
-    }
-
-    /// A node of the network said this, possibly this one.
-    pub fn handle_peer(&mut self, message: &PeerMessage) {
-        match message {
-            PeerMessage::Update(update) => self.handle_event(&update.event),
-            PeerMessage::Info(info) => self.handle_info(&info.info, info.tock),
-            PeerMessage::Ping(_) | PeerMessage::Del(_) => {}
-        }
-    }
-
     /// Something that a peer said about ticks.
     pub fn handle_info(&mut self, info: &NodeInfo, tock: Tock) {
         self.replica.saw_tock(tock);
@@ -551,13 +552,8 @@ impl<K: Sink> Machine<K> {
             self.outputs
                 .push_back(Output::Persist(self.replica.event(ix)));
         }
-        if self.effects.publish && origin == Origin::Here {
-            let update = Update {
-                event: self.replica.event(ix),
-                again: None,
-            };
-            let message = Box::new(PeerMessage::Update(update));
-            self.outputs.push_back(Output::Carry(Effect::Tell(message)));
+        if origin == Origin::Here {
+            self.publish(ix);
         }
         if !self.streams.nobody_watches() {
             self.tell(ix);
@@ -702,10 +698,6 @@ impl<K: Sink> Machine<K> {
 
     pub(super) fn push_output(&mut self, output: Output) {
         self.outputs.push_back(output);
-    }
-
-    pub(super) const fn effects(&self) -> Effects {
-        self.effects
     }
 
     /// The full topic of one that may begin with `:`, which stands for the

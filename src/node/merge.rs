@@ -48,6 +48,10 @@ pub struct Replica {
     /// The value before the last change
     old: Vec<u8>,
     changes: Changes,
+    /// Sum of the marks of the newest events of all entries with a value
+    sum: u64,
+    /// The last event taken in had the tock of the one it was measured with
+    tied: bool,
 }
 
 /// The changes applied since this run began, by number.
@@ -85,6 +89,8 @@ impl Replica {
             tock: Tock(0),
             old: Vec::new(),
             changes,
+            sum: 0,
+            tied: false,
         }
     }
 
@@ -149,6 +155,74 @@ impl Replica {
         &self.old
     }
 
+    /// A number that is the same on all nodes that hold the same entries
+    /// with the same last changes, and hardly ever on others.
+    #[must_use]
+    pub const fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// Whether the last event taken in was decided by its node's name: both
+    /// had the same tock.
+    #[must_use]
+    pub const fn was_tied(&self) -> bool {
+        self.tied
+    }
+
+    /// This node goes on after this tick. Ticks up to it that were never
+    /// seen are of no interest to anybody.
+    pub fn begin_after(&mut self, tick: Tick) {
+        if let Some(known) = self.nodes.get_mut(self.me) {
+            let seen = known.tick().unwrap_or_default();
+            known.learn(tick);
+            known.supersede_all(&std::iter::once(seen.0 + 1..=tick.0).collect());
+        }
+    }
+
+    /// A name that exists, and perhaps its last tick.
+    pub fn saw_node(&mut self, name: &str, tick: Option<Tick>) {
+        let node = self.nodes.ensure(name);
+        if let (Some(tick), Some(known)) = (tick, self.nodes.get_mut(node)) {
+            known.learn(tick);
+        }
+    }
+
+    /// Nodes of which ticks are missing, and which.
+    pub fn holes(&self) -> impl Iterator<Item = (&NodeName, &TickSet)> {
+        self.nodes
+            .iter()
+            .map(|(_, name, known)| (name, known.missing()))
+            .filter(|(_, missing)| !missing.is_empty())
+    }
+
+    /// Somebody else lacks these; they are asked for again later.
+    pub fn answered(&mut self, name: &str, ticks: &TickSet) {
+        if let Some(known) = self.nodes.find(name).and_then(|ix| self.nodes.get_mut(ix)) {
+            known.answered(ticks);
+        }
+    }
+
+    /// Takes the mark of a deletion off an entry, whose chain dissolves.
+    /// Returns whether it was there; an entry with a value is left alone.
+    pub fn purge(&mut self, ix: Ix, head: Link) -> bool {
+        let entry = self.tree.get(ix);
+        if entry.value().is_some() || entry.head() != Some(head) {
+            return false;
+        }
+        let chain = self.tree.chain(ix).0.to_vec();
+        self.release(ix, &chain);
+        self.supersede(&chain);
+        self.tree.set_chain(ix, &[], ChainEnd::Start);
+        true
+    }
+
+    /// Removes an entry that holds nothing; nobody may hold its place.
+    pub fn remove(&mut self, ix: Ix) {
+        if ix != self.internal {
+            self.tree.remove(ix);
+        }
+    }
+
     /// This run, and the number of the last change.
     #[must_use]
     pub const fn at(&self) -> (u64, u64) {
@@ -172,6 +246,8 @@ impl Replica {
             .recent
             .range(start..)
             .rev()
+            // a purged entry is no longer there to be shown
+            .filter(|ix| **ix == Ix::ROOT || self.tree.get(**ix).parent().is_some())
             .filter(|ix| seen.insert(**ix))
             .copied()
             .collect();
@@ -203,10 +279,14 @@ impl Replica {
         self.next_tock();
         let tock = self.next_tock();
 
+        self.uncount_mark(ix);
         let entry = self.tree.get_mut(ix);
         let had_value = entry.value().is_some();
         entry.replace_value(value, &mut self.old);
         entry.set_tock(tock);
+        if value.is_some() {
+            self.sum = self.sum.wrapping_add(self.nodes.mark(link));
+        }
         let (chain, end) = self.tree.chain(ix);
         match chain {
             [] => self.tree.set_chain(ix, &[link], ChainEnd::Start),
@@ -242,6 +322,15 @@ impl Replica {
         self.release(ix, &gone);
     }
 
+    /// The entry's present state leaves the sum.
+    #[inline]
+    fn uncount_mark(&mut self, ix: Ix) {
+        let entry = self.tree.get(ix);
+        if let (Some(head), Some(_)) = (entry.head(), entry.value()) {
+            self.sum = self.sum.wrapping_sub(self.nodes.mark(head));
+        }
+    }
+
     fn release(&mut self, ix: Ix, links: &[Link]) {
         for link in links {
             if let Some(known) = self.nodes.get_mut(link.node()) {
@@ -272,6 +361,7 @@ impl Replica {
     /// If an element of the path cannot name an entry.
     pub fn apply(&mut self, event: &Event) -> Result<Applied, ElemError> {
         self.saw_tock(event.tock);
+        self.tied = false;
         let mut links = Vec::with_capacity(event.chain.len());
         for NamedLink { node, tick } in &event.chain {
             let node = self.nodes.ensure(node.as_str());
@@ -305,7 +395,9 @@ impl Replica {
             self.supersede(&absent(&links, &chain));
             return Ok(Applied::Ignored);
         }
-        if newer(&links, old) || self.rank(event.tock, new) > self.rank(entry.tock(), old) {
+        let follows = newer(&links, old);
+        self.tied = !follows && event.tock == entry.tock();
+        if follows || self.rank(event.tock, new) > self.rank(entry.tock(), old) {
             self.take(ix, event, &links, &chain);
             return Ok(Applied::Changed(ix));
         }
@@ -321,6 +413,10 @@ impl Replica {
     fn take(&mut self, ix: Ix, event: &Event, links: &[Link], before: &[Link]) {
         let gone = absent(before, links);
         self.release(ix, &gone);
+        self.uncount_mark(ix);
+        if let (Some(head), Some(_)) = (links.first(), &event.value) {
+            self.sum = self.sum.wrapping_add(self.nodes.mark(*head));
+        }
         let entry = self.tree.get_mut(ix);
         entry.replace_value(event.value.as_deref(), &mut self.old);
         entry.set_tock(event.tock);
@@ -397,11 +493,12 @@ impl Replica {
             let Some(known) = self.nodes.get_mut(node) else {
                 continue;
             };
-            let present = known.present();
+            let present = known.present_among(ticks);
             known.supersede_all(ticks);
             for (tick, ix) in present {
                 let last = self.tree.get(ix).head() == Some(Link::new(node, Tick(tick)));
-                if ticks.contains(tick) && last && self.tree.get(ix).value().is_some() {
+                if last && self.tree.get(ix).value().is_some() {
+                    self.uncount_mark(ix);
                     self.tree.get_mut(ix).replace_value(None, &mut self.old);
                     self.count(ix);
                     emptied.push(ix);

@@ -14,7 +14,8 @@ use std::collections::VecDeque;
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::event::{NodeIx, NodeName, Tick, TickSet};
+use crate::event::{Link, NodeIx, NodeName, Tick, TickSet};
+use crate::node::rng::scramble;
 use crate::node::tree::Ix;
 
 /// What is known of one node.
@@ -27,11 +28,14 @@ pub struct Known {
     beyond: TickSet,
     reported: TickSet,
     present: Index,
+    /// Whether an entry's chain has ever named it
+    owned: bool,
 }
 
 impl Known {
     fn new(key: FixedState) -> Self {
         Self {
+            owned: false,
             tick: None,
             missing: TickSet::new(),
             beyond: TickSet::new(),
@@ -69,6 +73,64 @@ impl Known {
     #[must_use]
     pub fn present(&self) -> Vec<(u64, Ix)> {
         self.present.list()
+    }
+
+    /// Those of some ticks that an entry's chain holds, with the entry.
+    #[must_use]
+    pub fn present_among(&self, ticks: &TickSet) -> Vec<(u64, Ix)> {
+        // looking each one up is cheap as long as they are few
+        const FEW_TICKS: u64 = 4096;
+        let top = self.tick.unwrap_or_default().0;
+        let count: u64 = ticks
+            .ranges()
+            .map(|r| {
+                r.end()
+                    .min(&top)
+                    .saturating_sub(*r.start())
+                    .saturating_add(1)
+            })
+            .fold(0, u64::saturating_add);
+        if count > FEW_TICKS {
+            let mut list = self.present.list();
+            list.retain(|(tick, _)| ticks.contains(*tick));
+            return list;
+        }
+        ticks
+            .ranges()
+            .flat_map(|r| *r.start()..=(*r.end()).min(top))
+            .filter_map(|tick| Some((tick, self.present.get(tick)?)))
+            .collect()
+    }
+
+    /// Those of some ticks that are of no further interest.
+    #[must_use]
+    pub fn superseded_among(&self, ticks: &TickSet) -> TickSet {
+        let top = self.tick.unwrap_or_default().0;
+        let mut set = TickSet::new();
+        for range in ticks.ranges() {
+            set.insert_range(*range.start()..=(*range.end()).min(top));
+            for beyond in self.beyond.ranges() {
+                let (from, to) = (
+                    range.start().max(beyond.start()),
+                    range.end().min(beyond.end()),
+                );
+                set.insert_range(*from..=*to);
+            }
+        }
+        for range in self.missing.ranges() {
+            set.remove_range(range);
+        }
+        for (tick, _) in self.present_among(ticks) {
+            set.remove(tick);
+        }
+        set
+    }
+
+    /// Nobody lacks these any more.
+    pub fn answered(&mut self, ticks: &TickSet) {
+        for range in ticks.ranges() {
+            self.reported.remove_range(range);
+        }
     }
 
     /// Ticks of no further interest.
@@ -119,6 +181,7 @@ impl Known {
             self.missing.remove(tick.0);
         }
         self.reported.remove(tick.0);
+        self.owned = true;
         self.present.insert(tick.0, ix);
     }
 
@@ -165,12 +228,21 @@ impl Known {
 #[derive(Debug)]
 pub struct Nodes {
     names: Vec<NodeName>,
+    /// What stands for a name in [`Nodes::mark`]
+    marks: Vec<u64>,
     known: Vec<Option<Known>>,
     by_name: HashMap<NodeName, NodeIx, FixedState>,
     free: Vec<NodeIx>,
     dropped: Vec<NodeName>,
+    /// Where the search for a name to forget goes on
+    hand: usize,
     key: FixedState,
 }
+
+/// Names without any entry that are remembered.
+const IDLE_NAMES: usize = 65_536;
+/// Names of forgotten nodes that are remembered.
+const DROPPED_NAMES: usize = 1024;
 
 impl Nodes {
     /// No node yet.
@@ -179,10 +251,12 @@ impl Nodes {
         let key = FixedState::with_seed(key);
         Self {
             names: Vec::new(),
+            marks: Vec::new(),
             known: Vec::new(),
             by_name: HashMap::with_hasher(key.clone()),
             free: Vec::new(),
             dropped: Vec::new(),
+            hand: 0,
             key,
         }
     }
@@ -194,13 +268,22 @@ impl Nodes {
             return *ix;
         }
         self.dropped.retain(|n| *n != name);
+        if self.by_name.len() > IDLE_NAMES {
+            self.forget_an_idle_one();
+        }
         let known = Some(Known::new(self.key.clone()));
+        let mark = mark_of(name.as_str());
         let ix = match self.free.pop() {
             Some(ix) => {
                 let n = ix.0 as usize;
-                if let (Some(slot), Some(k)) = (self.names.get_mut(n), self.known.get_mut(n)) {
+                if let (Some(slot), Some(k), Some(m)) = (
+                    self.names.get_mut(n),
+                    self.known.get_mut(n),
+                    self.marks.get_mut(n),
+                ) {
                     *slot = name.clone();
                     *k = known;
+                    *m = mark;
                 }
                 ix
             }
@@ -208,6 +291,7 @@ impl Nodes {
                 let n = u32::try_from(self.names.len());
                 let ix = NodeIx(n.expect("invariant: the number of nodes is bounded"));
                 self.names.push(name.clone());
+                self.marks.push(mark);
                 self.known.push(known);
                 ix
             }
@@ -256,6 +340,30 @@ impl Nodes {
             .filter_map(|(n, (name, known))| known.as_ref().map(|known| (NodeIx(n), name, known)))
     }
 
+    /// Makes room for one more name, if there is one that no entry's chain
+    /// has ever named: the one met longest ago, or nearly.
+    fn forget_an_idle_one(&mut self) {
+        // the own name is the first, and stays
+        const LOOKED_AT: usize = 256;
+        for _ in 0..LOOKED_AT {
+            self.hand = if self.hand + 1 < self.known.len() {
+                self.hand + 1
+            } else {
+                1
+            };
+            if let Some(slot) = self.known.get_mut(self.hand)
+                && slot.as_ref().is_some_and(|known| !known.owned)
+            {
+                *slot = None;
+                if let (Some(name), Ok(n)) = (self.names.get(self.hand), u32::try_from(self.hand)) {
+                    self.by_name.remove(name);
+                    self.free.push(NodeIx(n));
+                }
+                return;
+            }
+        }
+    }
+
     /// Forgets a node that no chain names any more.
     pub fn forget(&mut self, ix: NodeIx) {
         let n = ix.0 as usize;
@@ -264,10 +372,22 @@ impl Nodes {
         {
             self.by_name.remove(name);
             if !self.dropped.contains(name) {
+                if self.dropped.len() >= DROPPED_NAMES {
+                    self.dropped.remove(0);
+                }
                 self.dropped.push(name.clone());
             }
             self.free.push(ix);
         }
+    }
+
+    /// A number that stands for an event wherever it is known: the same on
+    /// all nodes, different for different events.
+    #[inline]
+    #[must_use]
+    pub fn mark(&self, link: Link) -> u64 {
+        let name = self.marks.get(link.node().0 as usize);
+        scramble(name.copied().unwrap_or_default() ^ link.tick().0)
     }
 
     /// Nodes that were forgotten and not heard of since.
@@ -275,6 +395,12 @@ impl Nodes {
     pub fn dropped(&self) -> &[NodeName] {
         &self.dropped
     }
+}
+
+fn mark_of(name: &str) -> u64 {
+    // FNV-1a; what it must do is to be the same everywhere
+    let fold = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    scramble(name.as_bytes().iter().fold(0xcbf2_9ce4_8422_2325, fold))
 }
 
 /// Ticks to entries, in pages: ticks come in order and leave at random.

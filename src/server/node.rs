@@ -81,10 +81,7 @@ impl Node {
         let backend = Box::new(NoBackend::default());
         let root = options.root_topic.clone();
         let mut machine = Machine::new(&options.name, root, options.limits.clone(), seed);
-        machine.set_effects(Effects {
-            persist: false,
-            publish: backend.has_peers(),
-        });
+        machine.set_effects(Effects { persist: false });
         machine.found(&options.root)?;
         let mut inner = Inner {
             machine,
@@ -229,11 +226,13 @@ impl Inner {
             }
             match self.backend.poll(&mut Context::from_waker(&self.driver)) {
                 Poll::Pending => break,
-                Poll::Ready(Input::Peer(message)) => self.machine.handle_peer(&message),
+                Poll::Ready(Input::Peer(message)) => self.machine.handle_peer(now, &message),
                 Poll::Ready(Input::Message { topic, payload }) => {
                     self.machine.handle_message(&topic, &payload);
                 }
-                Poll::Ready(Input::Up | Input::Down | Input::Gap) => {}
+                Poll::Ready(Input::Up) => self.machine.handle_up(now),
+                Poll::Ready(Input::Down) => self.machine.handle_down(now),
+                Poll::Ready(Input::Gap) => self.machine.handle_gap(now),
             }
         }
     }
@@ -253,6 +252,8 @@ impl Inner {
             }
             // no log is open, so none is made
             Output::Persist(_) => {}
+            Output::Fetch(_) | Output::Serve | Output::Synced => {}
+            Output::Fault(_) | Output::Report(_) => {}
         }
         // a new deadline concerns whoever keeps the time
         if self.machine.poll_timeout().is_some() {

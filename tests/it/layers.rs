@@ -25,10 +25,21 @@ const TABLE: &[Row] = &[
     ("node", &[DATA, "node::*"]),
     ("node::time", &[DATA, "node"]),
     ("node::tree", &[DATA, "node", "node::time"]),
-    ("node::ticks", &[DATA, "node", "node::time", "node::tree"]),
+    ("node::rng", &[DATA, "node"]),
+    (
+        "node::ticks",
+        &[DATA, "node", "node::time", "node::rng", "node::tree"],
+    ),
     (
         "node::merge",
-        &[DATA, "node", "node::time", "node::tree", "node::ticks"],
+        &[
+            DATA,
+            "node",
+            "node::time",
+            "node::rng",
+            "node::tree",
+            "node::ticks",
+        ],
     ),
     ("node::replica", &[DATA, "node", BOOKS]),
     ("node::cluster", &[DATA, "node", BOOKS]),
@@ -61,6 +72,7 @@ const TABLE: &[Row] = &[
             "node::machine",
         ],
     ),
+    ("node::network", &[DATA, "node::*"]),
     ("node::machine", &[DATA, "node::*"]),
     // bytes of messages
     ("wire", &[DATA, "node::*"]),
@@ -95,8 +107,9 @@ const DATA_MODULES: [&str; 6] = ["msgpack", "literal", "path", "value", "event",
 
 /// The tree and its bookkeeping.
 const BOOKS: &str = "{books}";
-const BOOK_MODULES: [&str; 5] = [
+const BOOK_MODULES: [&str; 6] = [
     "node::time",
+    "node::rng",
     "node::tree",
     "node::ticks",
     "node::merge",

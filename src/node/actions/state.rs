@@ -1,11 +1,11 @@
 //! The node's bookkeeping: ticks, nodes, what peers said.
 
 use crate::event::{
-    Effect, Event, Handle, Info, Message, NodeInfo, NodeName, PeerMessage, Refused, SessionId,
-    Sink, StateWanted, Tick, TickSet, To,
+    Event, Handle, Message, NodeInfo, NodeName, Refused, SessionId, Sink, StateWanted, Tick,
+    TickSet, To,
 };
 use crate::node::Machine;
-use crate::node::machine::{Output, Parts};
+use crate::node::machine::Parts;
 
 impl<K: Sink> Machine<K> {
     /// `get_state`
@@ -129,20 +129,5 @@ impl<K: Sink> Machine<K> {
         self.handle_event(event);
         self.send(id, To::Request(handle), &Message::Truth(true));
         Ok(())
-    }
-
-    fn inform(&mut self, info: NodeInfo) {
-        if self.effects().publish {
-            let (node, tick) = self.node();
-            let message = Info {
-                node: node.clone(),
-                tick,
-                tock: self.replica_tock(),
-                info,
-                hail: None,
-            };
-            let message = Box::new(PeerMessage::Info(message));
-            self.push_output(Output::Carry(Effect::Tell(message)));
-        }
     }
 }

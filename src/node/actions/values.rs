@@ -288,6 +288,7 @@ impl<K: Sink> Machine<K> {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Timestamp) {
+        self.network_timeout(now);
         while let Some(waiting) = self.suspended.take_expired(now) {
             let why = Refused::CheckFailed("the check did not answer in time");
             let write = waiting.write.as_write();

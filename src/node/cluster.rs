@@ -1,0 +1,740 @@
+//! One node among others: how it finds them, tells them of its changes,
+//! learns of theirs, and mends what was lost between.
+//!
+//! Four rules carry everything. Each event has a number (its node's tick),
+//! so whoever hears a later one knows which it lacks and asks until somebody
+//! answers. What this node wrote stays in its [`Outbox`] until it has come
+//! back from the broker. Nodes that take turns say their last tick and a sum
+//! over what they hold, so that a difference which no number shows is found
+//! as well; then one fetches the other's state and both merge. And merging
+//! (`node::merge`) does not care for order or repetition.
+//!
+//! Messages and waits are the original's where it listens (cluster protocol,
+//! 6–11), with its faults mended; `docs/replication.md` tells why it works.
+
+pub mod actor;
+mod join;
+mod members;
+mod outbox;
+mod recovery;
+mod repair;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::time::Duration;
+
+use crate::event::{
+    ChainEnd, Event, Fetch, Hail, Info, Link, Mark, NodeInfo, NodeName, PeerMessage, Say, Settings,
+    StateWanted, Tick, TickSet, Turn, Update,
+};
+use crate::node::merge::Replica;
+use crate::node::rng::Rng;
+use crate::node::time::Timestamp;
+use crate::node::tree::Ix;
+
+use actor::{Acted, Actor, Heard};
+use join::Phase;
+use recovery::{Diverged, Recovery};
+use repair::{Asking, Resending};
+
+pub use members::{Kind, Member, Members};
+pub use outbox::Outbox;
+
+/// How this node is to be a part of its network.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Topic `ping`
+    pub ping: Settings,
+    /// Topic `del`
+    pub delete: Settings,
+    /// Most links that an update carries
+    pub links: usize,
+    /// Where clients reach this node, as the others are to know it
+    pub addr: Vec<(String, u16)>,
+    /// Tells this run of the node from others: a later one has a greater one
+    pub boot: u64,
+    /// For waits that are spread by chance
+    pub seed: u64,
+    /// Whether to go on beside a network that exists already
+    pub force: bool,
+}
+
+/// How a node begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begin {
+    /// With data: the first of a network
+    First,
+    /// Without: it fetches them, from these nodes if they can be reached
+    Join(Vec<NodeName>),
+}
+
+/// Why a node must stop.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// Another server has its name.
+    #[error("another server of this network has the name '{0}': choose another name, or stop it")]
+    NameTaken(NodeName),
+    /// It was to be the first of a network that exists.
+    #[error("network exists ('{0}' has data): start without -i to join it, or with --force")]
+    NetworkExists(NodeName),
+}
+
+/// What an operator may want to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Report {
+    /// Nobody has data.
+    Waiting,
+    /// A peer's state is being fetched.
+    Fetching(NodeName),
+    /// A peer's state could not be had: why
+    FetchFailed(NodeName, String),
+    /// This node has its data, and goes on after this tick.
+    Ready(Tick),
+    /// The network was split; who was away
+    Split(Vec<NodeName>),
+    /// Events that nobody has are given up: of which node, how many
+    GivenUp(NodeName, u64),
+    /// Events are missing: of which node, how many
+    Missing(NodeName, u64),
+    /// Nothing is missing any more.
+    Complete,
+    /// Another server with this node's name is about.
+    Clash,
+    /// A node holds something else although nothing is missing.
+    Differs(NodeName),
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waiting => f.write_str("waiting for a node that has data"),
+            Self::Fetching(peer) => write!(f, "fetching the data of '{peer}'"),
+            Self::FetchFailed(peer, why) => write!(f, "cannot fetch the data of '{peer}': {why}"),
+            Self::Ready(tick) => write!(f, "ready, at tick {}", tick.0),
+            Self::Split(away) => {
+                f.write_str("the network was split; back again:")?;
+                away.iter().try_for_each(|n| write!(f, " '{n}'"))
+            }
+            Self::GivenUp(node, n) => write!(
+                f,
+                "{n} change(s) of '{node}' are lost: nobody has them, and they are marked as known"
+            ),
+            Self::Missing(node, n) => write!(f, "{n} change(s) of '{node}' are missing"),
+            Self::Complete => f.write_str("nothing is missing any more"),
+            Self::Clash => f.write_str("another server with this node's name is in the network"),
+            Self::Differs(node) => write!(f, "'{node}' holds other data: comparing"),
+        }
+    }
+}
+
+/// What is to be done for the cluster.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// Tell all nodes
+    Tell(Box<PeerMessage>),
+    /// Fetch a peer's state
+    Fetch(Fetch),
+    /// Write the entry's value once more
+    Rewrite(Ix),
+    /// Clients may be accepted.
+    Serve,
+    /// Nothing is missing (any more).
+    Synced,
+    /// The node must stop.
+    Fault(Fault),
+    /// Tell the operator
+    Report(Report),
+}
+
+/// How the way to the others is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Down,
+    /// The first time: the others are asked who they are, until then nothing
+    /// is published
+    Hailing(Timestamp),
+    Up,
+}
+
+/// A decision by name that the original's nodes may not have made alike.
+#[derive(Debug, Clone, Copy)]
+struct Tie {
+    due: Timestamp,
+    ix: Ix,
+    head: Link,
+}
+
+/// Ties that are remembered.
+const TIES: usize = 1024;
+
+/// How many cycles without a word make a node one that is away.
+const AWAY: u32 = 3;
+
+/// This node's part in its network.
+#[derive(Debug)]
+pub struct Cluster {
+    options: Options,
+    me: NodeName,
+    rng: Rng,
+    now: Timestamp,
+    started: Timestamp,
+    way: Way,
+    phase: Phase,
+    ping: Actor,
+    members: Members,
+    outbox: Outbox,
+    asking: Asking,
+    resending: Resending,
+    recovery: Option<Recovery>,
+    diverged: Diverged,
+    ties: VecDeque<Tie>,
+    /// When to say that this node is here
+    here_at: Option<Timestamp>,
+    /// When to tell the ticks that somebody else seems to lack
+    ticks_at: Option<Timestamp>,
+    /// When to look after what has no time of its own
+    check_at: Option<Timestamp>,
+    /// When this node last said anything of itself
+    said: Timestamp,
+    /// A clash of names has been reported then
+    clashed: Option<Timestamp>,
+    synced: bool,
+    /// This node began the network.
+    founded: bool,
+    /// When there was a way to the others for the first time
+    first_up: Option<Timestamp>,
+    /// Own ticks that will never be, until the others have been told
+    skipped: Option<TickSet>,
+    /// What has been given up, and is not in this node's own books yet
+    given_up: Option<NodeInfo>,
+    next_fetch: u64,
+    acts: VecDeque<Act>,
+}
+
+impl Cluster {
+    /// A node that has no way to the others yet.
+    #[must_use]
+    pub fn new(now: Timestamp, me: NodeName, options: Options, begin: Begin) -> Self {
+        let ping = Actor::new(me.clone(), options.ping.clone());
+        Self {
+            rng: Rng::new(options.seed),
+            me,
+            now,
+            started: now,
+            way: Way::Down,
+            phase: Phase::new(now, begin),
+            ping,
+            members: Members::default(),
+            outbox: Outbox::default(),
+            asking: Asking::default(),
+            resending: Resending::default(),
+            recovery: None,
+            diverged: Diverged::default(),
+            ties: VecDeque::new(),
+            here_at: None,
+            ticks_at: None,
+            check_at: Some(now),
+            said: now,
+            clashed: None,
+            synced: false,
+            founded: false,
+            first_up: None,
+            skipped: None,
+            given_up: None,
+            next_fetch: 0,
+            acts: VecDeque::new(),
+            options,
+        }
+    }
+
+    /// What is to be done next.
+    pub fn poll_act(&mut self) -> Option<Act> {
+        self.acts.pop_front()
+    }
+
+    /// When [`Cluster::handle_timeout`] is due.
+    #[must_use]
+    pub fn next_timeout(&self) -> Option<Timestamp> {
+        let hailing = match self.way {
+            Way::Hailing(until) => Some(until),
+            Way::Down | Way::Up => None,
+        };
+        [
+            hailing,
+            self.phase.next_timeout(),
+            self.ping.next_timeout(),
+            self.asking.next_timeout(),
+            self.resending.next_timeout(),
+            self.recovery.as_ref().map(Recovery::next_timeout),
+            self.diverged.next_timeout(),
+            self.outbox.next_timeout(),
+            self.ties.front().map(|tie| tie.due),
+            self.here_at,
+            self.ticks_at,
+            self.check_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Whether this node has its data.
+    #[must_use]
+    pub const fn is_ready(&self) -> bool {
+        matches!(self.phase, Phase::Ready)
+    }
+
+    /// Whether what is said is heard.
+    #[must_use]
+    pub const fn is_up(&self) -> bool {
+        !matches!(self.way, Way::Down)
+    }
+
+    /// What waits to reach the others.
+    #[must_use]
+    pub const fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    /// The nodes that were heard, by name.
+    #[must_use]
+    pub const fn members(&self) -> &Members {
+        &self.members
+    }
+
+    /// Whose turn it was, newest first.
+    #[must_use]
+    pub fn history(&self) -> &[NodeName] {
+        self.ping.history()
+    }
+
+    /// How long a member may be silent before it counts as away.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.options.ping.cycle * AWAY
+    }
+
+    const fn gap(&self) -> Duration {
+        self.options.ping.gap
+    }
+
+    const fn cycle(&self) -> Duration {
+        self.options.ping.cycle
+    }
+
+    fn report(&mut self, report: Report) {
+        self.acts.push_back(Act::Report(report));
+    }
+
+    // ---- what is said ----
+
+    fn push(&mut self, message: PeerMessage) {
+        self.acts.push_back(Act::Tell(Box::new(message)));
+    }
+
+    /// Says something about ticks, with this node's own tick and tock.
+    pub fn tell(&mut self, replica: &Replica, info: NodeInfo) {
+        self.say(replica, info, None);
+    }
+
+    fn say(&mut self, replica: &Replica, info: NodeInfo, hail: Option<Say>) {
+        if !self.is_up() {
+            return;
+        }
+        let ready = self.is_ready();
+        let message = Info {
+            node: self.me.clone(),
+            tick: replica.tick().filter(|_| ready),
+            tock: replica.tock(),
+            info,
+            hail: hail.map(|say| Hail {
+                say,
+                boot: self.options.boot,
+                addr: self.options.addr.clone(),
+                sum: ready.then(|| replica.sum()),
+            }),
+        };
+        self.said = self.now;
+        self.push(PeerMessage::Info(message));
+    }
+
+    /// Says that this node is here, or asks who is.
+    fn hail(&mut self, replica: &Replica, say: Say) {
+        let info = if self.is_ready() {
+            self.ticks(replica)
+        } else {
+            NodeInfo::default()
+        };
+        self.say(replica, info, Some(say));
+    }
+
+    /// The last tick of every node.
+    fn ticks(&self, replica: &Replica) -> NodeInfo {
+        let wanted = StateWanted {
+            nodes: true,
+            ..StateWanted::default()
+        };
+        let mut info = replica.state(wanted);
+        let dropped = replica.nodes().dropped();
+        if !dropped.is_empty() {
+            info.node_drop = Some(dropped.to_vec());
+        }
+        info
+    }
+
+    fn mark(&self, replica: &Replica) -> Mark {
+        Mark {
+            boot: self.options.boot,
+            sum: self.is_ready().then(|| replica.sum()),
+        }
+    }
+
+    // ---- changes of this node ----
+
+    /// A client of this node has changed an entry.
+    #[inline]
+    pub fn wrote(&mut self, now: Timestamp, replica: &Replica, ix: Ix) {
+        self.now = now;
+        let Some(Tick(tick)) = replica.tick() else {
+            return;
+        };
+        if self.may_publish() && self.outbox.has_room() {
+            self.publish(replica, ix, tick);
+        } else {
+            self.outbox.keep(tick);
+        }
+    }
+
+    /// Events that exist already are to be told, because the node was the
+    /// first of its network before there was a way to the others.
+    pub fn keep(&mut self, tick: Tick) {
+        self.outbox.keep(tick.0);
+    }
+
+    fn may_publish(&self) -> bool {
+        self.way == Way::Up && self.is_ready()
+    }
+
+    fn publish(&mut self, replica: &Replica, ix: Ix, tick: u64) {
+        let event = self.event(replica, ix);
+        let bytes = event.path.as_ref().bytes().len() + event.value.as_ref().map_or(0, |v| v.len());
+        self.outbox.sent(tick, self.now, bytes);
+        let update = Update { event, again: None };
+        self.push(PeerMessage::Update(update));
+    }
+
+    /// An entry's event with as many links as a message carries.
+    fn event(&self, replica: &Replica, ix: Ix) -> Event {
+        let mut event = replica.event(ix);
+        if event.chain.len() > self.options.links.max(2) {
+            event.chain.truncate(self.options.links.max(2));
+            event.end = ChainEnd::Cut;
+        }
+        event
+    }
+
+    /// Publishes what waits, as far as there is room.
+    fn pump(&mut self, replica: &Replica) {
+        if !self.may_publish() {
+            return;
+        }
+        let me = replica.me();
+        let mut known = TickSet::new();
+        // what is not there any more costs a look each
+        let mut looks = 1024;
+        while looks > 0
+            && self.outbox.has_room_for_kept()
+            && let Some(tick) = self.outbox.next_kept()
+        {
+            looks -= 1;
+            let entry = replica.nodes().get(me).and_then(|k| k.entry(Tick(tick)));
+            match entry {
+                None => known.insert(tick),
+                Some(ix) if replica.tree().get(ix).head() == Some(Link::new(me, Tick(tick))) => {
+                    self.publish(replica, ix, tick);
+                }
+                // somebody built on it: their event has it in its chain
+                Some(ix) => self.send_again(replica, ix),
+            }
+        }
+        if !known.is_empty() {
+            let info = NodeInfo {
+                known: Some(vec![(self.me.clone(), known)]),
+                ..NodeInfo::default()
+            };
+            self.tell(replica, info);
+        }
+        self.outbox.pumped(self.now, looks == 0);
+    }
+
+    /// Sends an entry's present event for whoever lacks it.
+    fn send_again(&mut self, replica: &Replica, ix: Ix) {
+        let update = Update {
+            event: replica.event(ix),
+            again: Some((self.me.clone(), replica.tick())),
+        };
+        self.push(PeerMessage::Update(update));
+    }
+
+    // ---- inputs ----
+
+    /// The network's topics are subscribed.
+    pub fn handle_up(&mut self, now: Timestamp, replica: &Replica) {
+        self.now = now;
+        let first = self.phase.is_new();
+        self.first_up.get_or_insert(now);
+        self.way = if first {
+            Way::Hailing(now.after(join::HAIL))
+        } else {
+            Way::Up
+        };
+        self.ping.start(now, true, &mut self.rng);
+        self.hail(replica, Say::Hello);
+        self.begin_to_join(now, replica);
+        self.pump(replica);
+    }
+
+    /// What is said is not heard, and what was sent may be lost.
+    pub fn handle_down(&mut self, now: Timestamp) {
+        self.now = now;
+        self.way = Way::Down;
+        self.ping.stop();
+        self.outbox.lost();
+        self.recovery = None;
+        self.here_at = None;
+        self.ticks_at = None;
+    }
+
+    /// Something that was said has not been heard here.
+    pub fn handle_gap(&mut self, now: Timestamp, replica: &Replica) {
+        self.now = now;
+        // the answers say what there is
+        if now.since(self.said) > self.gap() {
+            self.hail(replica, Say::Hello);
+        } else {
+            let later = now.after(self.gap());
+            self.here_at.get_or_insert(later);
+        }
+    }
+
+    /// The node ends cleanly.
+    pub fn handle_ending(&mut self, replica: &Replica) {
+        self.say(replica, NodeInfo::default(), Some(Say::Gone));
+    }
+
+    /// A change has come. Returns whether it is to be applied: this node's
+    /// own, come back from the broker, is not.
+    pub fn hear_update(&mut self, now: Timestamp, replica: &Replica, update: &Update) -> bool {
+        self.now = now;
+        let Some(head) = update.event.chain.first() else {
+            return false;
+        };
+        if update.again.is_none() && head.node == self.me {
+            let known = replica.tick().is_some_and(|tick| head.tick <= tick);
+            self.outbox.came_back(head.tick.0);
+            if self.outbox.has_kept() {
+                self.pump(replica);
+            }
+            return !known;
+        }
+        let sender = update.again.as_ref().map_or(&head.node, |(node, _)| node);
+        if *sender == self.me {
+            return false;
+        }
+        self.members.heard(now, sender);
+        true
+    }
+
+    /// A change has been applied, and it was decided by the nodes' names.
+    pub fn tied(&mut self, replica: &Replica, ix: Ix) {
+        // nodes of this program decide alike
+        if !self.members.has_original(self.now, self.patience()) {
+            return;
+        }
+        if let Some(head) = replica.tree().get(ix).head() {
+            if self.ties.len() >= TIES {
+                self.ties.pop_front();
+            }
+            let due = self.now.after(self.gap());
+            self.ties.push_back(Tie { due, ix, head });
+        }
+    }
+
+    /// Something was said about ticks. Returns whether it concerns this
+    /// node's bookkeeping.
+    pub fn hear_info(&mut self, now: Timestamp, replica: &Replica, info: &Info) -> bool {
+        self.now = now;
+        if let Some(hail) = &info.hail {
+            self.hear_hail(replica, info, hail);
+        }
+        if info.node == self.me {
+            return false;
+        }
+        if !info.node.as_str().is_empty() {
+            self.members.heard(now, &info.node);
+        }
+        if let Some(ticks) = &info.info.ticks {
+            self.hear_ticks(replica, &info.node, ticks);
+        }
+        if let Some(missing) = &info.info.missing {
+            self.hear_missing(&info.node, missing);
+        }
+        true
+    }
+
+    /// A member of the group that keeps in touch says something.
+    pub fn hear_turn(&mut self, now: Timestamp, replica: &mut Replica, turn: &Turn) {
+        self.now = now;
+        let (value, history, is_hist) = match turn {
+            Turn::Init(node) => {
+                if *node == self.me {
+                    self.name_clash(replica, None);
+                } else {
+                    self.members.heard(now, node).newcomer = true;
+                }
+                return;
+            }
+            // settings other than this node's own are the others' affair
+            Turn::Vers(..) => return,
+            Turn::Ping {
+                node,
+                value,
+                history,
+                mark,
+            } => {
+                if *node == self.me {
+                    self.name_clash(replica, mark.as_ref().map(|m| m.boot));
+                    return;
+                }
+                let member = self.members.heard(now, node);
+                member.kind = match mark {
+                    Some(_) => Kind::Ours,
+                    None => Kind::Original,
+                };
+                match value {
+                    None => member.newcomer = true,
+                    Some(_) => member.data = true,
+                }
+                if let Some(mark) = mark {
+                    self.compare(replica, node, mark.sum);
+                }
+                (*value, history, false)
+            }
+            Turn::Hist { value, history } => (*value, history, true),
+        };
+        let Some(sender) = history.first() else {
+            return;
+        };
+        if *sender != self.me
+            && let Some((tock, tick)) = value
+        {
+            replica.saw_tock(crate::event::Tock(tock));
+            replica.saw_node(sender.as_str(), Some(Tick(tick)));
+            self.has_data(replica, sender, history);
+        }
+        let ready = self.is_ready();
+        let heard = Heard {
+            value,
+            history,
+            is_hist,
+        };
+        self.ping.hear(now, heard, ready, &mut self.rng);
+        self.follow_up(replica);
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Timestamp, replica: &mut Replica) {
+        self.now = now;
+        self.grow_up(replica);
+        self.ping.handle_timeout(now);
+        self.follow_up(replica);
+        if self.here_at.is_some_and(|at| at <= now) {
+            self.here_at = None;
+            self.ticks_at = None;
+            self.hail(replica, Say::Here);
+        }
+        if self.ticks_at.is_some_and(|at| at <= now) {
+            self.ticks_at = None;
+            let ticks = self.ticks(replica);
+            self.tell(replica, ticks);
+        }
+        self.recover(replica);
+        self.resend(replica);
+        self.ask(replica);
+        self.settle_differences(replica);
+        self.settle_ties(replica);
+        if self.outbox.next_timeout().is_some_and(|at| at <= now) {
+            let cycle = self.cycle();
+            self.outbox.expire(now, cycle);
+            self.pump(replica);
+        }
+        if self.check_at.is_some_and(|at| at <= now) {
+            self.check_at = Some(now.after(self.gap()));
+            self.look_for_holes(replica);
+            self.keep_in_touch(replica);
+        }
+    }
+
+    /// Does what taking turns asks for.
+    fn follow_up(&mut self, replica: &mut Replica) {
+        while let Some(acted) = self.ping.poll() {
+            match acted {
+                Acted::Due => {
+                    let tick = replica.tick().unwrap_or_default();
+                    let value = self.is_ready().then(|| (replica.tock().0, tick.0));
+                    let mark = Some(self.mark(replica));
+                    let turn = self.ping.ping(self.now, value, mark, &mut self.rng);
+                    self.said = self.now;
+                    self.push(PeerMessage::Ping(turn));
+                }
+                Acted::Say(turn) => self.push(PeerMessage::Ping(turn)),
+                Acted::Tagged => self.ask_now(replica),
+                Acted::Accepted { .. } => {}
+                Acted::Split {
+                    place,
+                    local,
+                    remote,
+                } => self.found_split(place, local, remote),
+                Acted::Met(_) => {
+                    if self.is_ready() {
+                        let wait = self.rng.part(self.gap());
+                        let at = self.now.after(wait);
+                        self.ticks_at.get_or_insert(at);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Rewrites what won by name alone, so that the original's nodes, which
+    /// let the later arrival win, follow.
+    fn settle_ties(&mut self, replica: &Replica) {
+        while let Some(tie) = self.ties.front().copied().filter(|t| t.due <= self.now) {
+            self.ties.pop_front();
+            if replica.tree().get(tie.ix).head() != Some(tie.head) || !self.may_publish() {
+                continue;
+            }
+            let winner = replica.nodes().name(tie.head.node());
+            let mine = *winner == self.me;
+            let theirs = self.members.kind(winner) == Kind::Original;
+            // for a node of the original the first of ours in the history acts
+            let first = self.ping.history().iter();
+            let first = first
+                .filter(|n| **n == self.me || self.members.kind(n) == Kind::Ours)
+                .min_by_key(|n| n.as_str());
+            if mine || (theirs && first == Some(&self.me)) {
+                self.acts.push_back(Act::Rewrite(tie.ix));
+            }
+        }
+    }
+
+    /// A node that is never on the list says now and then that it is there.
+    fn keep_in_touch(&mut self, replica: &Replica) {
+        let often = self.cycle() * 6;
+        if self.way == Way::Up && self.now.since(self.said) > often {
+            self.hail(replica, Say::Here);
+        }
+    }
+}

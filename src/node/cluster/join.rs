@@ -1,0 +1,396 @@
+//! Coming into a network: who is there, whose data to fetch, from which tick
+//! to go on, and whether this node's name and claim are its own.
+//!
+//! A node of this program says hello; others answer at once, with their
+//! ticks and where their clients connect, so that a joiner need not wait for
+//! the original's cycle of pings. It listens to these as well, because among
+//! the original's nodes nobody answers a hello.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::event::{Fetch, Fetched, Hail, Info, NodeInfo, NodeName, Say, Tick, TickSet};
+use crate::node::merge::{Applied, Replica};
+use crate::node::time::Timestamp;
+use crate::node::tree::Ix;
+use crate::path::RawPath;
+use crate::value::Value;
+
+use super::members::Kind;
+use super::{Begin, Cluster, Fault, Report, Way};
+
+/// How long to listen for answers before anything is published.
+pub(super) const HAIL: Duration = Duration::from_millis(500);
+/// How long the first node waits for a broker before it serves without.
+const ALONE: Duration = Duration::from_secs(1);
+/// Ticks that are left out where a clean end cannot be proved: nothing that
+/// the last run may have written beyond what anybody knows is used again.
+const SKIPPED: u64 = 1 << 20;
+/// Candidates that are remembered.
+const CANDIDATES: usize = 64;
+
+/// How far a node has come.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// It has data, and makes sure that nobody else founds the network
+    Founding {
+        /// It serves then if there is no broker
+        until: Timestamp,
+    },
+    /// It has none
+    Joining(Joining),
+    /// It has its data.
+    Ready,
+}
+
+#[derive(Debug)]
+pub(super) struct Joining {
+    /// Whose data the operator wants
+    wanted: Vec<NodeName>,
+    /// Nodes that have data, and have not been tried since they said so
+    candidates: VecDeque<NodeName>,
+    /// Who is being fetched from
+    current: Option<(u64, NodeName)>,
+    /// When to ask again who is there
+    again_at: Timestamp,
+}
+
+impl Phase {
+    pub(super) fn new(now: Timestamp, begin: Begin) -> Self {
+        match begin {
+            Begin::First => Self::Founding {
+                until: now.after(ALONE),
+            },
+            Begin::Join(wanted) => Self::Joining(Joining {
+                candidates: wanted.iter().cloned().collect(),
+                wanted,
+                current: None,
+                again_at: now,
+            }),
+        }
+    }
+
+    pub(super) const fn is_new(&self) -> bool {
+        !matches!(self, Self::Ready)
+    }
+
+    pub(super) const fn next_timeout(&self) -> Option<Timestamp> {
+        match self {
+            Self::Founding { until } => Some(*until),
+            Self::Joining(joining) => Some(joining.again_at),
+            Self::Ready => None,
+        }
+    }
+}
+
+impl Cluster {
+    /// What happens without anybody saying anything.
+    pub(super) fn grow_up(&mut self, replica: &mut Replica) {
+        if let Way::Hailing(until) = self.way
+            && until <= self.now
+        {
+            self.way = Way::Up;
+            if matches!(self.phase, Phase::Founding { .. }) {
+                self.become_ready(replica);
+            }
+            self.pump(replica);
+        }
+        match &mut self.phase {
+            Phase::Founding { until } if *until <= self.now => {
+                if self.way == Way::Down {
+                    self.become_ready(replica);
+                } else {
+                    // the answers are being waited for
+                    *until = self.now.after(HAIL);
+                }
+            }
+            Phase::Joining(joining) if joining.again_at <= self.now => {
+                joining.again_at = self.now.after(self.options.ping.cycle);
+                if joining.current.is_none() {
+                    if joining.candidates.is_empty() {
+                        joining.candidates = joining.wanted.iter().cloned().collect();
+                    }
+                    self.report(Report::Waiting);
+                    if self.is_up() && self.now.since(self.said) >= self.options.ping.gap {
+                        self.hail(replica, Say::Hello);
+                    }
+                    self.fetch_next(replica);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn begin_to_join(&mut self, now: Timestamp, replica: &Replica) {
+        if let Phase::Joining(joining) = &mut self.phase {
+            joining.again_at = now.after(self.options.ping.cycle);
+            self.fetch_next(replica);
+        }
+    }
+
+    // ---- hello ----
+
+    /// A node of this program announces itself.
+    pub(super) fn hear_hail(&mut self, replica: &Replica, info: &Info, hail: &Hail) {
+        if info.node == self.me {
+            if hail.boot != self.options.boot && hail.say != Say::Gone {
+                self.second_of_my_name(replica, hail.boot, hail.say);
+            }
+            return;
+        }
+        let now = self.now;
+        let member = self.members.heard(now, &info.node);
+        // the word of a run that is over
+        if hail.say == Say::Gone && member.boot.is_some_and(|boot| boot != hail.boot) {
+            return;
+        }
+        member.kind = Kind::Ours;
+        member.boot = Some(hail.boot);
+        member.addr.clone_from(&hail.addr);
+        member.data = info.tick.is_some();
+        member.gone = hail.say == Say::Gone;
+        if info.tick.is_none() {
+            member.newcomer = true;
+        }
+        if info.tick.is_some() {
+            self.has_data(replica, &info.node, std::slice::from_ref(&info.node));
+        }
+        match hail.say {
+            Say::Hello => {
+                // all at once would be many: one after the other, the few
+                // of a small network quickly
+                let others = u32::try_from(self.members.iter().count()).unwrap_or(u32::MAX);
+                let most = Duration::from_millis(20).saturating_mul(others.min(15));
+                let at = self.now.after(self.rng.part(most));
+                self.here_at = Some(self.here_at.map_or(at, |here| here.min(at)));
+            }
+            Say::Here => self.compare(replica, &info.node, hail.sum),
+            Say::Gone => {}
+        }
+    }
+
+    /// Another server says that it is this node.
+    fn second_of_my_name(&mut self, replica: &Replica, boot: u64, say: Say) {
+        let older = self.options.boot < boot;
+        match say {
+            Say::Hello if self.is_ready() || older => self.hail(replica, Say::Here),
+            // it will be told, and tell this one
+            Say::Hello | Say::Gone => {}
+            Say::Here if older && self.is_ready() => {
+                // the other one has to go: it is told, and told again
+                self.report_clash();
+                if self.now.since(self.said) >= self.options.ping.gap {
+                    self.hail(replica, Say::Here);
+                }
+            }
+            Say::Here if older => {}
+            Say::Here => {
+                let fault = Fault::NameTaken(self.me.clone());
+                self.acts.push_back(super::Act::Fault(fault));
+            }
+        }
+    }
+
+    /// A member of a group has this node's name: its own word come back, or
+    /// another's.
+    pub(super) fn name_clash(&mut self, replica: &Replica, boot: Option<u64>) {
+        match boot {
+            Some(boot) if boot == self.options.boot => {}
+            Some(boot) => self.second_of_my_name(replica, boot, Say::Here),
+            // a node of the original; it came first if this one is new
+            None if !self.is_ready() || self.now.since(self.started) < self.cycle() => {
+                let fault = Fault::NameTaken(self.me.clone());
+                self.acts.push_back(super::Act::Fault(fault));
+            }
+            None => self.report_clash(),
+        }
+    }
+
+    fn report_clash(&mut self) {
+        const OFTEN: Duration = Duration::from_secs(60);
+        if self.clashed.is_none_or(|at| self.now.since(at) >= OFTEN) {
+            self.clashed = Some(self.now);
+            self.report(Report::Clash);
+        }
+    }
+
+    /// A node is known to have data; others of its history may as well.
+    pub(super) fn has_data(&mut self, replica: &Replica, node: &NodeName, history: &[NodeName]) {
+        self.refuse_to_found(node);
+        let Phase::Joining(joining) = &mut self.phase else {
+            return;
+        };
+        for name in std::iter::once(node).chain(history) {
+            let known = name == node || self.members.get(name).is_some_and(|m| m.data);
+            if known
+                && *name != self.me
+                && joining.candidates.len() < CANDIDATES
+                && !joining.candidates.contains(name)
+                && joining.current.as_ref().is_none_or(|(_, n)| n != name)
+            {
+                joining.candidates.push_back(name.clone());
+            }
+        }
+        self.fetch_next(replica);
+    }
+
+    /// The first node of a network ends if there is one already: some node
+    /// has data that it cannot have from this one.
+    fn refuse_to_found(&mut self, node: &NodeName) {
+        let founded = self.founded || matches!(self.phase, Phase::Founding { .. });
+        let early = self
+            .first_up
+            .is_none_or(|at| self.now.since(at) <= self.patience());
+        let foreign = self.members.get(node).is_none_or(|m| !m.newcomer);
+        if founded && early && foreign && !self.options.force {
+            let fault = Fault::NetworkExists(node.clone());
+            self.acts.push_back(super::Act::Fault(fault));
+        }
+    }
+
+    // ---- data ----
+
+    /// Fetches from the next candidate, unless one is being fetched from.
+    fn fetch_next(&mut self, replica: &Replica) {
+        let Phase::Joining(joining) = &mut self.phase else {
+            return;
+        };
+        if joining.current.is_some() {
+            return;
+        }
+        let Some(peer) = joining.candidates.pop_front() else {
+            return;
+        };
+        self.next_fetch += 1;
+        joining.current = Some((self.next_fetch, peer.clone()));
+        self.report(Report::Fetching(peer.clone()));
+        self.fetch(replica, self.next_fetch, peer);
+    }
+
+    pub(super) fn fetch(&mut self, replica: &Replica, id: u64, peer: NodeName) {
+        let mut addr: Vec<(String, u16)> = address_in_tree(replica, &peer).into_iter().collect();
+        if let Some(member) = self.members.get(&peer) {
+            addr.extend(member.addr.iter().cloned());
+        }
+        self.acts
+            .push_back(super::Act::Fetch(Fetch { id, peer, addr }));
+    }
+
+    /// Something has come of a fetch. Returns the entries that changed.
+    pub fn handle_fetched(
+        &mut self,
+        now: Timestamp,
+        replica: &mut Replica,
+        id: u64,
+        fetched: &Fetched<'_>,
+    ) -> Vec<Ix> {
+        self.now = now;
+        let comparing = self.diverged.is_fetching(id);
+        let joining = match &self.phase {
+            Phase::Joining(Joining {
+                current: Some((current, _)),
+                ..
+            }) => *current == id,
+            _ => false,
+        };
+        if !comparing && !joining {
+            return Vec::new();
+        }
+        match fetched {
+            Fetched::Entry(event) => {
+                // its path has been checked by whoever read it
+                let applied = replica.apply(event);
+                if comparing {
+                    self.note_fetched(replica, event);
+                }
+                match applied {
+                    Ok(Applied::Changed(ix)) => vec![ix],
+                    _ => Vec::new(),
+                }
+            }
+            Fetched::State(info, tock) => {
+                replica.saw_tock(*tock);
+                replica.inform(info)
+            }
+            Fetched::Done if comparing => {
+                self.compared(replica);
+                Vec::new()
+            }
+            Fetched::Done => {
+                self.become_ready(replica);
+                Vec::new()
+            }
+            Fetched::Failed(_) if comparing => {
+                self.diverged.failed(now);
+                Vec::new()
+            }
+            Fetched::Failed(why) => {
+                if let Phase::Joining(joining) = &mut self.phase
+                    && let Some((_, peer)) = joining.current.take()
+                {
+                    self.report(Report::FetchFailed(peer, (*why).to_owned()));
+                    self.fetch_next(replica);
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    fn become_ready(&mut self, replica: &mut Replica) {
+        let joined = matches!(self.phase, Phase::Joining(_));
+        if joined {
+            match replica.tick() {
+                None => replica.begin_after(Tick(0)),
+                Some(Tick(tick)) => {
+                    // this name was here before: what it wrote last may be
+                    // known to nobody who could be asked
+                    let skipped = SKIPPED + self.rng.below(SKIPPED << 8);
+                    let last = tick + skipped;
+                    replica.begin_after(Tick(last));
+                    let known: TickSet = std::iter::once(tick + 1..=last).collect();
+                    self.skipped = Some(known);
+                }
+            }
+        }
+        self.phase = Phase::Ready;
+        let tick = replica.tick().unwrap_or_default();
+        if !joined {
+            self.founded = true;
+        }
+        self.report(Report::Ready(tick));
+        self.acts.push_back(super::Act::Serve);
+        if self.is_up() {
+            self.announce_skipped(replica);
+            self.hail(replica, Say::Here);
+        }
+    }
+
+    /// Says which ticks will never be: before the first write.
+    pub(super) fn announce_skipped(&mut self, replica: &Replica) {
+        if let Some(known) = self.skipped.clone() {
+            let info = NodeInfo {
+                known: Some(vec![(self.me.clone(), known)]),
+                ..NodeInfo::default()
+            };
+            self.tell(replica, info);
+        }
+    }
+}
+
+/// Where the network's own table (`:null hostmap NAME`) says a node is.
+fn address_in_tree(replica: &Replica, peer: &NodeName) -> Option<(String, u16)> {
+    let mut path = RawPath::new();
+    path.push_str("hostmap");
+    path.push_str(peer.as_str());
+    let ix = replica
+        .tree()
+        .resolve(replica.internal(), path.as_ref())
+        .ok()??;
+    match Value::decode(replica.tree().get(ix).value()?).ok()? {
+        Value::List(pair) => match pair.as_slice() {
+            [Value::Str(host), port] => Some((host.clone(), u16::try_from(port.as_u64()?).ok()?)),
+            _ => None,
+        },
+        _ => None,
+    }
+}

@@ -1,0 +1,304 @@
+//! Holes: asking for events that were never heard, and sending again what
+//! others ask for.
+//!
+//! A hole is asked for after about two gaps and then again and again, ever
+//! more slowly, until somebody sends the event or says that it is of no
+//! interest any more. What nobody has after some cycles is given up, as
+//! `known`, so that nothing waits for it for ever. (The original asks once,
+//! and waits for ever.)
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::event::{NodeInfo, NodeName, Tick, TickSet};
+use crate::node::merge::Replica;
+use crate::node::time::Timestamp;
+
+use super::{Act, Cluster, Report};
+
+/// Cycles after which an event is given up that its own node does not have,
+/// counted from the last time that anything was answered.
+const GIVE_UP: u32 = 3;
+/// The same for events of nodes that are away: they may have them.
+const GIVE_UP_AWAY: u32 = 6;
+/// Intervals that one request names at most.
+const ASKED: usize = 1000;
+/// Events that are sent again in one turn.
+const SENT_AT_ONCE: usize = 128;
+/// Time between two such turns.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What this node lacks, and when it asks.
+#[derive(Debug, Default)]
+pub(super) struct Asking {
+    /// The next request, while there are holes
+    at: Option<Timestamp>,
+    /// The wait after that
+    wait: Duration,
+    /// How many events were missing at the last look
+    missing: u64,
+    /// When that number was last seen to fall
+    progress: Timestamp,
+    /// What others asked for, and when: the answers are for all
+    by_others: BTreeMap<NodeName, (TickSet, Timestamp)>,
+}
+
+impl Asking {
+    pub(super) const fn next_timeout(&self) -> Option<Timestamp> {
+        self.at
+    }
+}
+
+/// What others lack, and when this node answers.
+#[derive(Debug, Default)]
+pub(super) struct Resending {
+    at: Option<Timestamp>,
+    /// Links of chains that were sent: an original does not look for them
+    /// behind the first two
+    deeper: BTreeMap<NodeName, TickSet>,
+}
+
+impl Resending {
+    pub(super) const fn next_timeout(&self) -> Option<Timestamp> {
+        self.at
+    }
+}
+
+impl Cluster {
+    /// Looks whether anything is missing, now and then.
+    pub(super) fn look_for_holes(&mut self, replica: &Replica) {
+        let missing: u64 = replica.holes().map(|(_, set)| count(set)).sum();
+        let before = std::mem::replace(&mut self.asking.missing, missing);
+        if missing == 0 {
+            self.asking.at = None;
+            if self.is_ready() && self.is_up() && !self.synced {
+                self.synced = true;
+                self.acts.push_back(Act::Synced);
+            }
+            if before > 0 {
+                self.report(Report::Complete);
+            }
+            return;
+        }
+        if before == 0 || missing < before {
+            self.asking.progress = self.now;
+        }
+        if before == 0 {
+            for (name, set) in replica.holes().take(16) {
+                let report = Report::Missing(name.clone(), count(set));
+                self.acts.push_back(Act::Report(report));
+            }
+        }
+        if self.asking.at.is_none() {
+            self.asking.wait = self.gap();
+            let spread = self.rng.part(self.gap() / 2);
+            self.asking.at = Some(self.now.after(self.gap() + spread));
+        }
+    }
+
+    /// It is this node's turn: whatever is missing is asked for.
+    pub(super) fn ask_now(&mut self, replica: &Replica) {
+        if replica.holes().next().is_some() {
+            self.asking.at = Some(self.now);
+            self.ask(replica);
+        }
+    }
+
+    /// Asks for what is missing, if it is time to.
+    pub(super) fn ask(&mut self, replica: &Replica) {
+        if self.asking.at.is_none_or(|at| at > self.now) {
+            return;
+        }
+        self.asking.at = None;
+        if !self.is_up() {
+            return;
+        }
+        let lately = self.gap() * 2;
+        let now = self.now;
+        self.asking
+            .by_others
+            .retain(|_, (_, at)| now.since(*at) < lately);
+        let mut intervals = 0;
+        let mut missing = Vec::new();
+        for (name, holes) in replica.holes() {
+            let mut set = holes.clone();
+            if let Some((asked, _)) = self.asking.by_others.get(name) {
+                asked.ranges().for_each(|range| set.remove_range(range));
+            }
+            let room = ASKED.saturating_sub(intervals);
+            let set: TickSet = set.ranges().take(room).collect();
+            intervals += set.intervals();
+            if !set.is_empty() {
+                missing.push((name.clone(), set));
+            }
+        }
+        if !missing.is_empty() {
+            let info = NodeInfo {
+                missing: Some(missing),
+                ..NodeInfo::default()
+            };
+            self.tell(replica, info);
+        }
+        if replica.holes().next().is_none() {
+            return;
+        }
+        let spread = self.rng.part(self.asking.wait / 2);
+        self.asking.at = Some(now.after(self.asking.wait + spread));
+        self.asking.wait = (self.asking.wait * 2).min(self.cycle());
+        self.give_up(replica);
+    }
+
+    /// Gives up what nobody has.
+    fn give_up(&mut self, replica: &Replica) {
+        let waited = self.now.since(self.asking.progress);
+        if waited < self.cycle() * GIVE_UP || !self.is_ready() {
+            return;
+        }
+        let all = waited >= self.cycle() * GIVE_UP_AWAY;
+        let here = |name: &NodeName| {
+            *name == self.me || self.members.is_here(name, self.now, self.patience())
+        };
+        let lost: Vec<(NodeName, TickSet)> = replica
+            .holes()
+            .filter(|(name, _)| all || here(name))
+            .map(|(name, set)| (name.clone(), set.clone()))
+            .collect();
+        if lost.is_empty() {
+            return;
+        }
+        for (name, set) in &lost {
+            self.report(Report::GivenUp(name.clone(), count(set)));
+        }
+        let info = NodeInfo {
+            known: Some(lost),
+            ..NodeInfo::default()
+        };
+        self.given_up = Some(info.clone());
+        self.tell(replica, info);
+    }
+
+    /// Somebody lacks events.
+    pub(super) fn hear_missing(&mut self, from: &NodeName, missing: &[(NodeName, TickSet)]) {
+        for (name, ticks) in missing {
+            let now = self.now;
+            let (set, at) = self
+                .asking
+                .by_others
+                .entry(name.clone())
+                .or_insert_with(|| (TickSet::new(), now));
+            if now.since(*at) > self.options.ping.gap * 2 {
+                *set = TickSet::new();
+            }
+            *at = now;
+            if set.intervals() < ASKED {
+                ticks.ranges().for_each(|range| set.insert_range(range));
+            }
+        }
+        if let Some(recovery) = &mut self.recovery {
+            recovery.heard_missing(from);
+        }
+        if missing.iter().any(|(_, ticks)| !ticks.is_empty()) {
+            // the node that made an event answers first
+            let mine = missing.iter().any(|(name, _)| *name == self.me);
+            let most = if mine { self.gap() / 8 } else { self.gap() };
+            let at = self.now.after(self.rng.part(most));
+            self.resending.at = Some(self.resending.at.map_or(at, |before| before.min(at)));
+        }
+    }
+
+    /// Sends again what others lack, if it is time to.
+    pub(super) fn resend(&mut self, replica: &mut Replica) {
+        if self.resending.at.is_none_or(|at| at > self.now) {
+            return;
+        }
+        self.resending.at = None;
+        if !self.is_up() {
+            return;
+        }
+        let mut entries = std::collections::BTreeSet::new();
+        let mut known = Vec::new();
+        let mut answered = Vec::new();
+        let mut more = false;
+        for (_, name, node) in replica.nodes().iter() {
+            if node.reported().is_empty() {
+                continue;
+            }
+            let mut done = TickSet::new();
+            for (tick, ix) in node.present_among(node.reported()) {
+                if entries.len() >= SENT_AT_ONCE && !entries.contains(&ix) {
+                    more = true;
+                    break;
+                }
+                entries.insert(ix);
+                done.insert(tick);
+            }
+            let superseded = node.superseded_among(node.reported());
+            if !superseded.is_empty() {
+                superseded.ranges().for_each(|r| done.insert_range(r));
+                known.push((name.clone(), superseded));
+            }
+            if !done.is_empty() {
+                answered.push((name.clone(), done));
+            }
+        }
+        for (name, done) in answered {
+            replica.answered(name.as_str(), &done);
+        }
+        for ix in entries {
+            self.send_again(replica, ix);
+            for link in replica.tree().chain(ix).0.iter().skip(2) {
+                let name = replica.nodes().name(link.node()).clone();
+                let deeper = self.resending.deeper.entry(name).or_default();
+                deeper.insert(link.tick().0);
+            }
+        }
+        if more {
+            self.resending.at = Some(self.now.after(PAUSE));
+        } else {
+            for (name, ticks) in std::mem::take(&mut self.resending.deeper) {
+                match known.iter_mut().find(|(n, _)| *n == name) {
+                    Some((_, set)) => ticks.ranges().for_each(|r| set.insert_range(r)),
+                    None => known.push((name, ticks)),
+                }
+            }
+        }
+        if !known.is_empty() {
+            let info = NodeInfo {
+                known: Some(known),
+                ..NodeInfo::default()
+            };
+            self.tell(replica, info);
+        }
+    }
+
+    /// Sends again soon whatever others are known to lack.
+    pub(super) fn resend_within(&mut self, wait: Duration) {
+        let at = self.now.after(wait);
+        self.resending.at.get_or_insert(at);
+    }
+
+    /// What this node has given up, for its own bookkeeping.
+    pub fn take_given_up(&mut self) -> Option<NodeInfo> {
+        self.given_up.take()
+    }
+}
+
+/// How many ticks a set has.
+pub(super) fn count(set: &TickSet) -> u64 {
+    set.ranges()
+        .map(|r| (r.end() - r.start()).saturating_add(1))
+        .fold(0, u64::saturating_add)
+}
+
+/// The greatest tick that two lists of nodes' ticks differ in: whether the
+/// first knows of events that the second does not.
+pub(super) fn is_ahead(replica: &Replica, theirs: &[(NodeName, Option<Tick>)]) -> bool {
+    let theirs: BTreeMap<&NodeName, Tick> = theirs
+        .iter()
+        .map(|(name, tick)| (name, tick.unwrap_or_default()))
+        .collect();
+    replica.nodes().iter().any(|(_, name, known)| {
+        let mine = known.tick().unwrap_or_default();
+        mine > theirs.get(name).copied().unwrap_or_default()
+    })
+}

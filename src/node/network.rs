@@ -1,0 +1,176 @@
+//! The machine as one node of a network: what others say goes in here, and
+//! what is to be said, fetched or reported becomes an output.
+
+use crate::event::{Effect, Fetched, NodeInfo, PeerMessage, Sink};
+use crate::node::Machine;
+use crate::node::cluster::{Act, Begin, Cluster, Options};
+use crate::node::machine::{Origin, Output};
+use crate::node::merge::Applied;
+use crate::node::time::Timestamp;
+use crate::node::tree::Ix;
+
+impl<K: Sink> Machine<K> {
+    /// Makes this node one of a network. With [`Begin::First`] it has been
+    /// [founded](Machine::found) before.
+    pub fn set_network(&mut self, now: Timestamp, options: Options, begin: Begin) {
+        let name = self.replica.name().clone();
+        let mut cluster = Cluster::new(now, name, options, begin);
+        if let Some(tick) = self.replica.tick() {
+            cluster.keep(tick);
+        }
+        self.now = now;
+        self.cluster = Some(Box::new(cluster));
+        self.settle_acts();
+    }
+
+    /// This node's part in its network, if it is in one.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&Cluster> {
+        self.cluster.as_deref()
+    }
+
+    /// The network's topics are subscribed: what is said is heard.
+    pub fn handle_up(&mut self, now: Timestamp) {
+        self.now = now;
+        if let Some(cluster) = &mut self.cluster {
+            cluster.handle_up(now, &self.replica);
+            self.settle_acts();
+        }
+    }
+
+    /// What is said is not heard any more, and what was sent may be lost.
+    pub fn handle_down(&mut self, now: Timestamp) {
+        self.now = now;
+        if let Some(cluster) = &mut self.cluster {
+            cluster.handle_down(now);
+            self.settle_acts();
+        }
+    }
+
+    /// Something that others said was not heard here.
+    pub fn handle_gap(&mut self, now: Timestamp) {
+        self.now = now;
+        if let Some(cluster) = &mut self.cluster {
+            cluster.handle_gap(now, &self.replica);
+            self.settle_acts();
+        }
+    }
+
+    /// The server ends: the others are told.
+    pub fn handle_leaving(&mut self) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.handle_ending(&self.replica);
+            self.settle_acts();
+        }
+    }
+
+    /// A node of the network said this, possibly this one.
+    pub fn handle_peer(&mut self, now: Timestamp, message: &PeerMessage) {
+        self.now = now;
+        let Some(cluster) = &mut self.cluster else {
+            return;
+        };
+        match message {
+            PeerMessage::Update(update) => {
+                if cluster.hear_update(now, &self.replica, update) {
+                    self.handle_event(&update.event);
+                }
+            }
+            PeerMessage::Info(info) => {
+                if cluster.hear_info(now, &self.replica, info) {
+                    self.handle_info(&info.info, info.tock);
+                }
+            }
+            PeerMessage::Ping(turn) => cluster.hear_turn(now, &mut self.replica, turn),
+            PeerMessage::Del(_) => {}
+        }
+        self.settle_acts();
+    }
+
+    /// Something has come of a fetch.
+    pub fn handle_fetched(&mut self, now: Timestamp, id: u64, fetched: &Fetched<'_>) {
+        self.now = now;
+        if let Some(cluster) = &mut self.cluster {
+            let changed = cluster.handle_fetched(now, &mut self.replica, id, fetched);
+            for ix in changed {
+                self.changed(ix, Origin::Elsewhere);
+            }
+            self.settle_acts();
+        }
+    }
+
+    /// Time has passed for the network.
+    pub(super) fn network_timeout(&mut self, now: Timestamp) {
+        self.now = now;
+        if let Some(cluster) = &mut self.cluster
+            && cluster.next_timeout().is_some_and(|at| at <= now)
+        {
+            cluster.handle_timeout(now, &mut self.replica);
+            if let Some(info) = cluster.take_given_up() {
+                self.replica.inform(&info);
+            }
+            self.settle_acts();
+        }
+    }
+
+    /// A change that another node made, whatever way it came.
+    ///
+    /// Its path is refused if it cannot be one; peers do not send such.
+    pub fn handle_event(&mut self, event: &crate::event::Event) {
+        let applied = self.replica.apply(event);
+        if let (Ok(Applied::Changed(ix) | Applied::Lost(ix)), true) =
+            (&applied, self.replica.was_tied())
+            && let Some(cluster) = &mut self.cluster
+        {
+            cluster.tied(&self.replica, *ix);
+        }
+        if let Ok(Applied::Changed(ix)) = applied {
+            self.changed(ix, Origin::Elsewhere);
+        }
+    }
+
+    /// A client of this node has changed an entry: the others are told.
+    #[inline]
+    pub(super) fn publish(&mut self, ix: Ix) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.wrote(self.now, &self.replica, ix);
+            self.settle_acts();
+        }
+    }
+
+    /// Tells the others something about ticks.
+    pub(super) fn inform(&mut self, info: NodeInfo) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.tell(&self.replica, info);
+            self.settle_acts();
+        }
+    }
+
+    /// Turns what the cluster wants into outputs.
+    fn settle_acts(&mut self) {
+        while let Some(act) = self.cluster.as_mut().and_then(|c| c.poll_act()) {
+            let output = match act {
+                Act::Tell(message) => Output::Carry(Effect::Tell(message)),
+                Act::Fetch(fetch) => Output::Fetch(fetch),
+                Act::Serve => Output::Serve,
+                Act::Synced => Output::Synced,
+                Act::Fault(fault) => Output::Fault(fault),
+                Act::Report(report) => Output::Report(report),
+                Act::Rewrite(ix) => {
+                    self.rewrite(ix);
+                    continue;
+                }
+            };
+            self.push_output(output);
+        }
+    }
+
+    /// Writes an entry's present value once more.
+    fn rewrite(&mut self, ix: Ix) {
+        let value = self.replica.tree().get(ix).value().map(<[u8]>::to_vec);
+        // without a tick to be had there is nothing to repair with
+        if self.replica.write(ix, value.as_deref()).is_ok() {
+            self.changed(ix, Origin::Here);
+        }
+    }
+}
