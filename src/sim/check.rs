@@ -52,6 +52,8 @@ pub enum Broken {
     Watch(NodeName, String, String, String),
     #[error("a watch at {0} did not get all of the tree")]
     WatchStuck(NodeName),
+    #[error("sums differ although trees do not: {0} and {1}")]
+    Sums(NodeName, NodeName),
     #[error("nothing happens any more")]
     NothingHappens,
 }
@@ -93,7 +95,14 @@ pub(super) fn agreed(world: &World) -> Result<(), Broken> {
         }
     }
     books(world)?;
-    trees(world)
+    trees(world)?;
+    let mut sums = running(world).filter_map(|n| Some((&n.name, n.running.as_ref()?.host.sum())));
+    if let Some((first, sum)) = sums.next()
+        && let Some((other, _)) = sums.find(|(_, other)| *other != sum)
+    {
+        return Err(Broken::Sums(first.clone(), other.clone()));
+    }
+    Ok(())
 }
 
 /// Everything that must be true in the end.
@@ -108,7 +117,8 @@ fn running(world: &World) -> impl Iterator<Item = &Node> {
 
 /// Ticks are the same everywhere, and nothing is missing.
 fn books(world: &World) -> Result<(), Broken> {
-    let mut first: Option<(&NodeName, Vec<(NodeName, Option<Tick>)>)> = None;
+    type Ticks = Vec<(NodeName, Option<Tick>)>;
+    let mut first: Option<(&NodeName, Ticks)> = None;
     for node in running(world) {
         let Some(host) = node.running.as_ref().map(|r| &r.host) else {
             continue;
@@ -136,7 +146,7 @@ fn books(world: &World) -> Result<(), Broken> {
         match &first {
             None => first = Some((name, ticks)),
             Some((other, others)) if *others != ticks => {
-                let shown = |ticks: Vec<_>| {
+                let shown = |ticks: Ticks| {
                     trace::info(&NodeInfo {
                         ticks: Some(ticks),
                         ..NodeInfo::default()
@@ -236,7 +246,7 @@ fn watches(world: &World) -> Result<(), Broken> {
 }
 
 fn wrong(node: &Node, path: &RawPath, shown: Option<&[u8]>, held: Option<&[u8]>) -> Broken {
-    let text = |value: Option<&[u8]>| value.map_or("nothing".to_owned(), |v| format!("{v:02x?}"));
+    let text = |value: Option<&[u8]>| value.map_or_else(|| "nothing".to_owned(), |v| format!("{v:02x?}"));
     let path = trace::path(path.as_ref());
     Broken::Watch(node.name.clone(), path, text(shown), text(held))
 }

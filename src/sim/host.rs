@@ -2,9 +2,10 @@
 //! and hears from one passes here.
 
 use crate::event::{
-    Effect, Event, Fetch, Fetched, Handle, NodeInfo, NodeName, PeerMessage, Request, SessionId,
-    StateWanted, Tock,
+    Effect, Event, Fetch, Fetched, Hail, Handle, Info, NodeInfo, NodeName, PeerMessage, Request,
+    Say, SessionId, Settings, StateWanted, Tock,
 };
+use crate::node::cluster::{Begin, Fault, Options};
 use crate::node::machine::Seed;
 use crate::node::merge::Replica;
 use crate::node::time::Timestamp;
@@ -20,38 +21,42 @@ pub(super) struct Birth {
     pub(super) hash: u64,
     /// Random, tells this process from others
     pub(super) run: u64,
+    /// Greater than that of earlier processes
+    pub(super) boot: u64,
     /// Found a network with this value; else join one
     pub(super) found: Option<Vec<u8>>,
     pub(super) watch_buffer: usize,
+    /// How deleters take turns
+    pub(super) delete: Settings,
 }
 
 /// What a machine wants.
 #[derive(Debug)]
 pub(super) enum Want {
     Tell(Box<PeerMessage>),
-    #[allow(dead_code)] // TEMPORARY
     Fetch(Fetch),
     /// Clients may be accepted.
-    #[allow(dead_code)] // TEMPORARY
     Serve,
     /// The process must end: why
-    #[allow(dead_code)] // TEMPORARY
-    Fault(String),
+    Fault(Fault),
     /// An entry has changed.
     Persist(Event),
     /// A session has something to do.
     Ready(SessionId),
+    /// For an operator
+    Note(String),
 }
 
 /// One node's machine.
 #[derive(Debug)]
 pub(super) struct Host {
     machine: Machine<Ear>,
-    serve: bool,
+    boot: u64,
 }
 
 impl Host {
-    pub(super) fn new(_now: Timestamp, birth: &Birth) -> Self {
+    /// A process starts; it is not connected yet.
+    pub(super) fn new(now: Timestamp, birth: &Birth) -> Self {
         let seed = Seed {
             hash: birth.hash,
             run: birth.run,
@@ -62,32 +67,44 @@ impl Host {
         };
         let root = vec!["moat".to_owned(), "kv".to_owned()];
         let mut machine = Machine::new(&birth.name, root, limits, seed);
-        machine.set_effects(Effects {
-            persist: true,
-            publish: true,
-        });
-        if let Some(value) = &birth.found {
-            let _ = machine.found(value);
-        }
+        machine.set_effects(Effects { persist: true });
+        let begin = match &birth.found {
+            Some(value) => {
+                let founded = machine.found(value);
+                founded.expect("invariant: a sound value on an empty store");
+                Begin::First
+            }
+            None => Begin::Join(Vec::new()),
+        };
+        let options = Options {
+            ping: Settings::PING,
+            delete: birth.delete.clone(),
+            links: 5,
+            addr: vec![(birth.name.as_str().to_owned(), 27586)],
+            boot: birth.boot,
+            seed: birth.run,
+            force: false,
+        };
+        machine.set_network(now, options, begin);
         Self {
             machine,
-            serve: true,
+            boot: birth.boot,
         }
     }
 
     pub(super) fn want(&mut self) -> Option<Want> {
-        if std::mem::take(&mut self.serve) {
-            return Some(Want::Serve);
-        }
-        while let Some(output) = self.machine.poll_output() {
-            return Some(match output {
+        loop {
+            return Some(match self.machine.poll_output()? {
                 Output::Carry(Effect::Tell(message)) => Want::Tell(message),
                 Output::Persist(event) => Want::Persist(event),
                 Output::Ready(session) => Want::Ready(session),
+                Output::Fetch(fetch) => Want::Fetch(fetch),
+                Output::Serve => Want::Serve,
+                Output::Fault(fault) => Want::Fault(fault),
+                Output::Report(report) => Want::Note(report.to_string()),
                 _ => continue,
             });
         }
-        None
     }
 
     pub(super) fn timeout(&self) -> Option<Timestamp> {
@@ -98,17 +115,25 @@ impl Host {
         self.machine.handle_timeout(now);
     }
 
-    pub(super) fn handle_peer(&mut self, _now: Timestamp, message: &PeerMessage) {
-        self.machine.handle_peer(message);
+    pub(super) fn handle_peer(&mut self, now: Timestamp, message: &PeerMessage) {
+        self.machine.handle_peer(now, message);
     }
 
-    pub(super) fn handle_up(&mut self, _now: Timestamp) {}
+    pub(super) fn handle_up(&mut self, now: Timestamp) {
+        self.machine.handle_up(now);
+    }
 
-    pub(super) fn handle_down(&mut self, _now: Timestamp) {}
+    pub(super) fn handle_down(&mut self, now: Timestamp) {
+        self.machine.handle_down(now);
+    }
 
-    pub(super) fn handle_gap(&mut self, _now: Timestamp) {}
+    pub(super) fn handle_gap(&mut self, now: Timestamp) {
+        self.machine.handle_gap(now);
+    }
 
-    pub(super) fn handle_fetched(&mut self, _now: Timestamp, _id: u64, _piece: &Fetched<'_>) {}
+    pub(super) fn handle_fetched(&mut self, now: Timestamp, id: u64, piece: &Fetched<'_>) {
+        self.machine.handle_fetched(now, id, piece);
+    }
 
     pub(super) fn handle_client(
         &mut self,
@@ -143,15 +168,28 @@ impl Host {
     }
 
     /// What the broker says for a node that is gone without having said so.
-    #[allow(clippy::unused_self)] // TEMPORARY
-    pub(super) fn will(&self) -> Option<PeerMessage> {
-        None
+    pub(super) fn will(&self) -> PeerMessage {
+        let (node, _) = self.machine.node();
+        PeerMessage::Info(Info {
+            node: node.clone(),
+            hail: Some(Hail {
+                say: Say::Gone,
+                boot: self.boot,
+                addr: Vec::new(),
+                sum: None,
+            }),
+            ..Info::default()
+        })
     }
 
     /// Whether all own events have been confirmed.
-    #[allow(clippy::unused_self)] // TEMPORARY
     pub(super) fn is_outbox_empty(&self) -> bool {
-        true
+        self.machine.cluster().is_some_and(|c| c.outbox().is_empty())
+    }
+
+    /// The sum over what the node holds.
+    pub(super) fn sum(&self) -> u64 {
+        self.replica().sum()
     }
 
     /// All entries that have a value or a chain, parents first.

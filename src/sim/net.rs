@@ -201,7 +201,7 @@ impl World {
             out.push_str(&format!("{} is cut off", node.name));
         });
         let broker = node.broker;
-        if let Some(will) = node.running.as_ref().and_then(|r| r.host.will()) {
+        if let Some(will) = node.running.as_ref().map(|r| r.host.will()) {
             self.spread(broker, &Rc::new(will));
         }
         if self.nodes[n].stopped {

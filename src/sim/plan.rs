@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::event::Settings;
 use crate::path::RawPath;
 use crate::sim::rng::Rng;
 
@@ -129,6 +130,8 @@ pub struct Plan {
     pub backlog: usize,
     /// Whether all nodes are named as deleters
     pub deleters: bool,
+    /// How deleters take turns
+    pub delete: Settings,
     /// Whether time is given for deletions to be forgotten
     pub purge: bool,
 }
@@ -168,6 +171,11 @@ impl Plan {
             watch_buffer: usize::try_from(rng.spread(64, 4096)).unwrap_or(4096),
             backlog: usize::try_from(rng.spread(8, 512)).unwrap_or(512),
             deleters,
+            delete: Settings {
+                cycle: Duration::from_secs(rng.between(6, 20)),
+                gap: Duration::from_secs(2),
+                ..Settings::DELETE
+            },
             purge: deleters && rng.chance(120),
         }
     }

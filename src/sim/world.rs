@@ -348,6 +348,8 @@ impl World {
             name: self.nodes[n].name.clone(),
             hash: self.settings.hash,
             run: self.rng.next(),
+            boot: self.counts.starts,
+            delete: self.plan.delete.clone(),
             found: founds.then(|| b"\xa4Root".to_vec()),
             watch_buffer: self.plan.watch_buffer,
         };
@@ -383,9 +385,9 @@ impl World {
         node.backlog.clear();
         node.wake = None;
         let was_up = node.link.drop();
-        if was_up && let Some(will) = running.host.will() {
+        if was_up {
             let broker = node.broker;
-            self.spread(broker, &Rc::new(will));
+            self.spread(broker, &Rc::new(running.host.will()));
         }
     }
 
@@ -442,10 +444,13 @@ impl World {
                     });
                 }
                 Want::Ready(session) => self.ready(n, session),
+                Want::Note(note) => self.trace.line(self.now, |out| {
+                    out.push_str(&format!("{} notes: {note}", node.name));
+                }),
                 Want::Fetch(fetch) => self.begin_download(n, &fetch),
                 Want::Fault(why) => {
                     self.counts.faults += 1;
-                    self.end(n, &why);
+                    self.end(n, &why.to_string());
                     // as a supervisor does
                     let wait = self.rng.millis(1000, 10_000);
                     self.after(wait, Happening::Start(n));
