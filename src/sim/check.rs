@@ -246,7 +246,8 @@ fn watches(world: &World) -> Result<(), Broken> {
 }
 
 fn wrong(node: &Node, path: &RawPath, shown: Option<&[u8]>, held: Option<&[u8]>) -> Broken {
-    let text = |value: Option<&[u8]>| value.map_or_else(|| "nothing".to_owned(), |v| format!("{v:02x?}"));
+    let text =
+        |value: Option<&[u8]>| value.map_or_else(|| "nothing".to_owned(), |v| format!("{v:02x?}"));
     let path = trace::path(path.as_ref());
     Broken::Watch(node.name.clone(), path, text(shown), text(held))
 }

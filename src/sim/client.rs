@@ -154,7 +154,7 @@ impl World {
             if self.nodes[n].life() == Some(life) {
                 return true;
             }
-            self.clients[c].lose();
+            self.lose(c);
         }
         let nodes = self.nodes.iter().enumerate();
         let open: Vec<usize> = nodes.filter(|(_, n)| n.answers()).map(|(n, _)| n).collect();
@@ -177,7 +177,20 @@ impl World {
         {
             running.host.disconnect(session);
         }
-        self.clients[c].lose();
+        self.lose(c);
+    }
+
+    /// A client's session is gone. Its watch is begun anew: it may not be
+    /// resumed, because the client does not know how far it got.
+    fn lose(&mut self, c: usize) {
+        let client = &mut self.clients[c];
+        client.session = None;
+        if let Some(watch) = &mut client.watch {
+            watch.handle = None;
+            watch.complete = false;
+            watch.at = None;
+            self.schedule_read(c);
+        }
     }
 
     /// A value that no other write has.
@@ -446,10 +459,11 @@ impl World {
             read += 1;
             self.take_note(c, &handle, note)?;
         }
-        if let Some(ear) = self.ear(c) {
+        let left = self.ear(c).is_some_and(|ear| {
             ear.clear_replies();
-        }
-        if more == Some(true) || read > 0 {
+            ear.has_notes()
+        });
+        if more == Some(true) || read > 0 || left {
             self.schedule_read(c);
         }
         Ok(())
@@ -503,19 +517,6 @@ impl World {
             }
         }
         Ok(())
-    }
-}
-
-impl Client {
-    /// The session is gone. A watch is begun anew: it may not be resumed,
-    /// because it does not know how far it got.
-    fn lose(&mut self) {
-        self.session = None;
-        if let Some(watch) = &mut self.watch {
-            watch.handle = None;
-            watch.complete = false;
-            watch.at = None;
-        }
     }
 }
 

@@ -81,6 +81,11 @@ impl Ear {
         Some(note)
     }
 
+    /// Whether a stream has something to be read.
+    pub(super) fn has_notes(&self) -> bool {
+        !self.notes.is_empty()
+    }
+
     /// Forgets replies that nobody waits for.
     pub(super) fn clear_replies(&mut self) {
         self.replies.clear();

@@ -184,7 +184,9 @@ impl Host {
 
     /// Whether all own events have been confirmed.
     pub(super) fn is_outbox_empty(&self) -> bool {
-        self.machine.cluster().is_some_and(|c| c.outbox().is_empty())
+        self.machine
+            .cluster()
+            .is_some_and(|c| c.outbox().is_empty())
     }
 
     /// The sum over what the node holds.

@@ -41,11 +41,14 @@ pub(super) struct Link {
 impl Link {
     /// Breaks the connection; returns whether there was one.
     pub(super) const fn drop(&mut self) -> bool {
-        self.epoch += 1;
-        self.deaf = false;
-        self.mute = false;
-        self.overflow = 0;
-        std::mem::replace(&mut self.up, false)
+        let was = std::mem::replace(&mut self.up, false);
+        if was {
+            self.epoch += 1;
+            self.deaf = false;
+            self.mute = false;
+            self.overflow = 0;
+        }
+        was
     }
 }
 
