@@ -493,6 +493,11 @@ impl Cluster {
         self.ping.start(now, true, &mut self.rng);
         self.hail(replica, Say::Hello);
         self.begin_to_join(now, replica);
+        // what others lack may have been on its way
+        let mut nodes = replica.nodes().iter();
+        if nodes.any(|(_, _, known)| !known.reported().is_empty()) {
+            self.resend_within(self.gap());
+        }
         self.pump(replica);
     }
 
@@ -580,6 +585,9 @@ impl Cluster {
         }
         if let Some(missing) = &info.info.missing {
             self.hear_missing(&info.node, missing);
+        }
+        if let Some(known) = &info.info.known {
+            self.hear_known(replica, known);
         }
         true
     }
