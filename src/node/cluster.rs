@@ -205,6 +205,8 @@ pub struct Cluster {
     founded: bool,
     /// When there was a way to the others for the first time
     first_up: Option<Timestamp>,
+    /// This run's events have later ticks
+    begun_after: Tick,
     /// Own ticks that will never be, until the others have been told
     skipped: Option<TickSet>,
     /// What has been given up, and is not in this node's own books yet
@@ -241,6 +243,7 @@ impl Cluster {
             synced: false,
             founded: false,
             first_up: None,
+            begun_after: Tick(0),
             skipped: None,
             given_up: None,
             next_fetch: 0,
@@ -537,7 +540,8 @@ impl Cluster {
             return false;
         };
         if update.again.is_none() && head.node == self.me {
-            let known = replica.tick().is_some_and(|tick| head.tick <= tick);
+            // what an earlier run of this node said is news
+            let known = head.tick > self.begun_after;
             self.outbox.came_back(head.tick.0);
             if self.outbox.has_kept() {
                 self.pump(replica);
@@ -545,10 +549,9 @@ impl Cluster {
             return !known;
         }
         let sender = update.again.as_ref().map_or(&head.node, |(node, _)| node);
-        if *sender == self.me {
-            return false;
+        if *sender != self.me {
+            self.members.heard(now, sender);
         }
-        self.members.heard(now, sender);
         true
     }
 

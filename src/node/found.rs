@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::event::{
-    Effect, Event, Fetched, Hail, Handle, Info, Links, Mark, Message, NodeInfo, NodeName,
-    PeerMessage, Request, Say, SessionId, Settings, Sink, Space, Tick, TickSet, To, Tock, Turn,
-    Update, Write,
+    ChainEnd, Effect, Event, Fetched, Hail, Handle, Info, Links, Mark, Message, NamedLink,
+    NodeInfo, NodeName, PeerMessage, Request, Say, SessionId, Settings, Sink, Space, Tick, TickSet,
+    To, Tock, Turn, Update, Write,
 };
 use crate::node::Limits;
 use crate::node::cluster::{Begin, Options};
@@ -234,10 +234,8 @@ fn what_others_lack_is_sent_after_the_connection_is_back() {
     assert!(sent_again(&outputs).iter().any(|e| e.path == path("x")));
 }
 
-/// The peer that was read from had not heard of this node's earlier run yet,
-/// so its ticks were used a second time.
-#[test]
-fn a_joiner_leaves_out_ticks_although_nobody_knows_its_name() {
+/// A node that has fetched a state in which its name is not known.
+fn joined() -> Node {
     let mut node = Node::new(Begin::Join(Vec::new()));
     node.machine.handle_up(node.now);
     let hail = Info {
@@ -266,7 +264,38 @@ fn a_joiner_leaves_out_ticks_although_nobody_knows_its_name() {
     let state = Fetched::State(&info, Tock(5));
     node.machine.handle_fetched(node.now, id, &state);
     node.machine.handle_fetched(node.now, id, &Fetched::Done);
+    node
+}
+
+/// The peer that was read from had not heard of this node's earlier run yet,
+/// so its ticks were used a second time.
+#[test]
+fn a_joiner_leaves_out_ticks_although_nobody_knows_its_name() {
+    let mut node = joined();
     node.write("x");
     let (_, tick) = node.machine.node();
     assert!(tick.unwrap().0 > 1 << 20);
+}
+
+/// What an earlier run had said reached the others after the node had
+/// started again, and itself as well; it took that for its own word.
+#[test]
+fn a_node_takes_in_what_its_earlier_run_said() {
+    let mut node = joined();
+    node.wait(60);
+    node.hear(&PeerMessage::Update(Update {
+        event: Event {
+            path: path("x"),
+            chain: vec![NamedLink {
+                node: NodeName::new("me"),
+                tick: Tick(7),
+            }],
+            end: ChainEnd::Start,
+            tock: Tock(9),
+            value: Some(Box::new([1])),
+        },
+        again: None,
+    }));
+    let outputs = node.outputs();
+    assert!(outputs.iter().any(|o| matches!(o, Output::Persist(_))));
 }

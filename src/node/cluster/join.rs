@@ -345,6 +345,7 @@ impl Cluster {
             let skipped = SKIPPED + self.rng.below(SKIPPED << 8);
             let last = tick + skipped;
             replica.begin_after(Tick(last));
+            self.begun_after = Tick(last);
             let known: TickSet = std::iter::once(tick + 1..=last).collect();
             self.skipped = Some(known);
         }
