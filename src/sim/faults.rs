@@ -181,7 +181,7 @@ impl World {
 
     /// Mends everything, for good: what remains is the nodes' work.
     pub(super) fn heal(&mut self) -> Result<(), Broken> {
-        self.phase = Phase::Calm(self.now);
+        self.phase = Phase::Calm(self.last_arrival.max(self.now));
         self.weather = Weather::CALM;
         self.trace
             .line(self.now, |out| out.push_str("all is mended"));
@@ -196,7 +196,8 @@ impl World {
             if lost {
                 self.feed(n, Host::handle_gap)?;
             }
-            if self.nodes[n].running.is_none() && self.rng.chance(750) {
+            if self.nodes[n].running.is_none() {
+                self.nodes[n].gone = self.rng.chance(250);
                 self.after(Duration::from_millis(100), Happening::Start(n));
             }
         }

@@ -92,6 +92,7 @@ impl World {
             node.link.last_up = at;
         }
         let (broker, epoch) = (node.broker, node.link.epoch);
+        self.last_arrival = self.last_arrival.max(at);
         self.at(at, Happening::Arrive(broker, n, epoch, message.into()));
     }
 
@@ -136,6 +137,7 @@ impl World {
                     link.last_down = at;
                 }
                 let epoch = link.epoch;
+                self.last_arrival = self.last_arrival.max(at);
                 self.at(at, Happening::Deliver(n, epoch, Rc::clone(message)));
             }
         }

@@ -123,6 +123,8 @@ pub(super) struct Node {
     pub(super) running: Option<Running>,
     /// The process does nothing.
     pub(super) stopped: bool,
+    /// It is not going to start again.
+    pub(super) gone: bool,
     /// What waits for a stopped process
     pub(super) backlog: VecDeque<Queued>,
     /// When the machine's time-out is due
@@ -146,7 +148,8 @@ impl Node {
 pub(super) enum Phase {
     /// Clients write, and things go wrong.
     Storm,
-    /// All is mended at this time; the nodes agree before long.
+    /// All is mended, and nothing of the storm is under way after this
+    /// time; the nodes agree before long.
     Calm(Timestamp),
     /// The nodes agreed at this time; nothing may change any more.
     Agreed(Timestamp),
@@ -172,6 +175,8 @@ pub(super) struct World {
     pub(super) trace: Trace,
     pub(super) counts: Counts,
     pub(super) next_value: u64,
+    /// When the last message that is under way arrives
+    pub(super) last_arrival: Timestamp,
     due: BinaryHeap<Reverse<Due>>,
     number: u64,
 }
@@ -206,6 +211,7 @@ impl World {
             },
             running: None,
             stopped: false,
+            gone: false,
             backlog: VecDeque::new(),
             wake: None,
         });
@@ -226,6 +232,7 @@ impl World {
             trace: Trace::new(settings.trace),
             counts: Counts::default(),
             next_value: 0,
+            last_arrival: Timestamp(0),
             due: BinaryHeap::new(),
             number: 0,
             plan,
@@ -321,6 +328,10 @@ impl World {
         let Phase::Calm(since) = self.phase else {
             return Ok(());
         };
+        if self.now < since {
+            self.at(since.after(LOOK), Happening::Look);
+            return Ok(());
+        }
         let passed = self.now.since(since);
         match check::agreed(self) {
             Ok(()) => {
@@ -338,7 +349,7 @@ impl World {
 
     /// Starts a process, with nothing.
     fn start(&mut self, n: usize) -> Result<(), Broken> {
-        if self.nodes[n].running.is_some() {
+        if self.nodes[n].running.is_some() || self.nodes[n].gone {
             return Ok(());
         }
         let life = self.ledger.born();
