@@ -4,6 +4,10 @@
 //! A backend carries what the machine wants carried and brings what the
 //! others say. It knows no rule of the store.
 
+#[cfg(feature = "broker")]
+mod broker;
+#[cfg(feature = "mqtt")]
+pub mod mqtt;
 mod none;
 
 use std::task::{Context, Poll};
@@ -37,10 +41,6 @@ pub enum Input {
 
 /// A way to the other nodes.
 pub trait Backend {
-    /// Whether there may be other nodes: if not, changes are not made into
-    /// effects at all.
-    fn has_peers(&self) -> bool;
-
     /// Takes something to carry. Never waits and never fails: what cannot be
     /// carried now is kept, within the backend's own bounds, or recovered by
     /// the nodes' protocol.

@@ -7,21 +7,27 @@
 //! held while a task waits. No rule of the protocol's actions lives here.
 
 mod connection;
+pub mod fetch;
 mod listen;
 mod node;
 
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinSet, LocalSet};
 
-use crate::event::{NodeName, Refused};
+use crate::backend::Backend;
+use crate::config;
+use crate::event::{NodeName, Refused, Settings};
+use crate::node::cluster::Fault;
 use crate::server::node::Node;
 
 pub use crate::node::Limits;
-pub use listen::Listen;
+pub use listen::{Host, Listen};
 
 /// How long clients may take to receive their last messages.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -31,18 +37,63 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub struct Options {
     /// This node's name
     pub name: NodeName,
-    /// The root's encoded value, for the first node of a network
-    pub root: Vec<u8>,
+    /// Where its data come from
+    pub begin: Begin,
+    /// Begin although a network exists
+    pub force: bool,
+    /// Accept clients only when nothing is missing, but after this time at
+    /// the latest, if there is one
+    pub wait_sync: Option<Option<Duration>>,
+    /// End if there are no data after this time
+    pub give_up: Option<Duration>,
     /// Where clients connect
     pub listen: Vec<Listen>,
     /// The levels that the network's topics begin with
     pub root_topic: Vec<String>,
+    /// The other nodes, if there may be any
+    pub network: Option<Network>,
+    /// How their client ports are reached
+    pub ways: fetch::Ways,
     /// Messages of one stream that may be unacknowledged
     pub buffer: u32,
     /// Greatest message of a client, in bytes
     pub frame: usize,
     /// What one client may take
     pub limits: Limits,
+}
+
+/// Where a server's data come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begin {
+    /// It is the first of a network, whose root has this encoded value.
+    First(Vec<u8>),
+    /// It joins a network, and fetches from these nodes if they can be
+    /// reached.
+    Join(Vec<NodeName>),
+}
+
+/// What connects a server with others.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// The broker
+    pub mqtt: config::Mqtt,
+    /// Timing of the nodes that keep in touch
+    pub ping: Settings,
+    /// Timing of the agreement on deletions
+    pub delete: Settings,
+    /// Most links that an update carries
+    pub links: usize,
+    /// Tells this run of the node from others: greater for a later one
+    pub boot: u64,
+}
+
+/// A number that is greater for a later run.
+#[must_use]
+pub fn boot() -> u64 {
+    #[allow(clippy::disallowed_methods)] // the shell's clock
+    let now = std::time::SystemTime::now();
+    let since = now.duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |t| u64::try_from(t.as_micros()).unwrap_or(0))
 }
 
 /// Why a server does not run.
@@ -60,6 +111,15 @@ pub enum ServeError {
     /// The root's value cannot be stored.
     #[error("the root's value cannot be stored: {0}")]
     Root(String),
+    /// The network does not want this node.
+    #[error(transparent)]
+    Fault(#[from] Fault),
+    /// Nobody has data.
+    #[error("no node with data answered within {0:?}")]
+    GaveUp(Duration),
+    /// The build has no way to other nodes.
+    #[error("this build has no MQTT: start with '-C server.backend=none'")]
+    NoBackend,
     /// The operating system refuses something the server cannot do without.
     #[error("cannot {what}")]
     System {
@@ -91,23 +151,44 @@ pub fn run(options: Options, ready: impl FnOnce()) -> Result<(), ServeError> {
 
 async fn serve(options: Options, ready: impl FnOnce()) -> Result<(), ServeError> {
     let files = listen::raise_file_limit();
-    let listeners = listen::bind(&options.listen)?;
+    // a port that is taken is noticed at once; clients are refused until
+    // there is something to serve
+    let sockets = listen::bind(&options.listen)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handle signals"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(system("handle signals"))?;
+    let mut told = async || {
+        tokio::select! {
+            _ = interrupt.recv() => tracing::info!("interrupted"),
+            _ = terminate.recv() => tracing::info!("told to end"),
+        }
+    };
 
-    let node = Node::start(&options).map_err(|why| ServeError::Root(refused(&why)))?;
-    let node = Rc::new(node);
+    let way = way(&options)?;
+    let (backend, closing) = way.map_or((None, None), |(b, c)| (Some(b), Some(c)));
+    let addr = listen::announced(&sockets);
+    let node = Node::start(&options, backend, addr);
+    let node = Rc::new(node.map_err(|why| ServeError::Root(refused(&why)))?);
     let mut tasks = JoinSet::new();
     tasks.spawn_local(node::drive(Rc::clone(&node)));
-    for listener in listeners {
-        tasks.spawn_local(listen::accept(listener, Rc::clone(&node), files));
-    }
-    ready();
 
-    tokio::select! {
-        _ = interrupt.recv() => tracing::info!("interrupted"),
-        _ = terminate.recv() => tracing::info!("told to end"),
-    }
+    let result = tokio::select! {
+        () = told() => Ok(false),
+        far = come_so_far(&node, &options) => far.map(|()| true),
+    };
+    let result = match result {
+        Ok(false) => Ok(()),
+        Err(why) => Err(why),
+        Ok(true) => {
+            for listener in listen::open(sockets)? {
+                tasks.spawn_local(listen::accept(listener, Rc::clone(&node), files));
+            }
+            ready();
+            tokio::select! {
+                () = told() => Ok(()),
+                fault = node.until(|_| false) => fault.map_err(ServeError::Fault),
+            }
+        }
+    };
     // no new clients; those that are here get what is theirs
     tasks.shutdown().await;
     node.end();
@@ -117,7 +198,71 @@ async fn serve(options: Options, ready: impl FnOnce()) -> Result<(), ServeError>
     {
         tracing::warn!("some clients did not take their last messages");
     }
+    if let Some(closing) = closing {
+        closing.await;
+    }
+    result
+}
+
+/// Waits until clients can be served.
+async fn come_so_far(node: &Node, options: &Options) -> Result<(), ServeError> {
+    let serving = node.until(|progress| progress.serving);
+    match options.give_up {
+        None => serving.await?,
+        Some(time) => tokio::time::timeout(time, serving)
+            .await
+            .map_err(|_| ServeError::GaveUp(time))??,
+    }
+    let synced = node.until(|progress| progress.synced);
+    match options.wait_sync {
+        None => {}
+        Some(None) => synced.await?,
+        Some(Some(time)) => match tokio::time::timeout(time, synced).await {
+            Ok(result) => result?,
+            Err(_) => tracing::warn!("serving although changes are missing"),
+        },
+    }
     Ok(())
+}
+
+/// A way to the others, and how to end it in order.
+type Way = (Box<dyn Backend>, Pin<Box<dyn Future<Output = ()>>>);
+
+#[cfg(feature = "mqtt")]
+fn way(options: &Options) -> Result<Option<Way>, ServeError> {
+    use crate::backend::mqtt::{self, MqttBackend};
+    use crate::event::{Hail, Info, PeerMessage, Say};
+    let Some(network) = &options.network else {
+        return Ok(None);
+    };
+    let will = PeerMessage::Info(Info {
+        node: options.name.clone(),
+        hail: Some(Hail {
+            say: Say::Gone,
+            boot: network.boot,
+            addr: Vec::new(),
+            sum: None,
+        }),
+        ..Info::default()
+    });
+    let mut bytes = Vec::new();
+    crate::wire::cluster::encode(&will, &mut bytes);
+    let (backend, closing) = MqttBackend::start(mqtt::Options {
+        mqtt: network.mqtt.clone(),
+        root: options.root_topic.clone(),
+        node: options.name.clone(),
+        will: bytes,
+    })
+    .map_err(system("start the way to the broker"))?;
+    Ok(Some((Box::new(backend), Box::pin(closing.close()))))
+}
+
+#[cfg(not(feature = "mqtt"))]
+fn way(options: &Options) -> Result<Option<Way>, ServeError> {
+    match &options.network {
+        None => Ok(None),
+        Some(_) => Err(ServeError::NoBackend),
+    }
 }
 
 fn refused(why: &Refused) -> String {

@@ -3,4 +3,6 @@
 //! buffers.
 
 pub mod client;
+pub mod cluster;
+pub mod fetch;
 pub mod frame;

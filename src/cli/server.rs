@@ -3,8 +3,8 @@
 use anyhow::Context as _;
 use clap::Args;
 
-use crate::config::{Backend, Listener, Server, Ssl};
-use crate::event::NodeName;
+use crate::config::{Actor, Backend, Kv, Listener, Ssl};
+use crate::event::{NodeName, Settings};
 use crate::path::PathElem;
 use crate::server;
 use crate::text;
@@ -47,7 +47,7 @@ pub(super) struct ServerArgs {
 pub(super) fn run(ctx: &Context, args: &ServerArgs) -> Result<Exit, CliError> {
     let name = node_name(args)?;
     let root = root_value(args)?;
-    let options = options(&ctx.config.kv.server, &name, root.as_ref())?;
+    let options = options(&ctx.config.kv, &name, root.as_ref())?;
     if args.check {
         return Ok(Exit::Success);
     }
@@ -55,10 +55,6 @@ pub(super) fn run(ctx: &Context, args: &ServerArgs) -> Result<Exit, CliError> {
         return Err(anyhow::anyhow!("nothing to serve: start with -i VALUE").into());
     };
     ctx.start_log()?;
-    if ctx.config.kv.server.backend != Backend::None {
-        ctx.out
-            .note("Warning: this build does not replicate: the server is alone.");
-    }
     let quiet = ctx.verbosity == Verbosity::Quiet;
     let out = ctx.out.clone();
     server::run(options, move || {
@@ -72,11 +68,8 @@ pub(super) fn run(ctx: &Context, args: &ServerArgs) -> Result<Exit, CliError> {
 }
 
 /// What the server is to know; `None` without a value for its root.
-fn options(
-    config: &Server,
-    name: &str,
-    root: Option<&Value>,
-) -> Result<Option<server::Options>, CliError> {
+fn options(kv: &Kv, name: &str, root: Option<&Value>) -> Result<Option<server::Options>, CliError> {
+    let config = &kv.server;
     let mut listen = Vec::new();
     for Listener { host, port, ssl } in config.listeners() {
         if ssl != Ssl::default() {
@@ -85,13 +78,41 @@ fn options(
             )
             .into());
         }
+        let host = match host {
+            Some(host) => server::Host::Named(host),
+            // only this machine's clients, as long as its network is local
+            None if config.backend == Backend::None => server::Host::Loopback,
+            None => server::Host::Any,
+        };
         listen.push(server::Listen { host, port });
     }
-    let Some(root) = root else { return Ok(None) };
+    let begin = match root {
+        Some(root) => server::Begin::First(root.to_bytes()),
+        None if config.backend == Backend::None => return Ok(None),
+        None => server::Begin::Join(Vec::new()),
+    };
+    let network = (config.backend == Backend::Mqtt).then(|| server::Network {
+        mqtt: config.mqtt.clone(),
+        ping: settings(&config.ping),
+        delete: settings(&config.delete),
+        links: usize::try_from(config.change.length).unwrap_or(usize::MAX),
+        boot: server::boot(),
+    });
     Ok(Some(server::Options {
         name: NodeName::new(name),
-        root: root.to_bytes(),
+        begin,
+        force: false,
+        wait_sync: None,
+        give_up: None,
         listen,
+        network,
+        ways: server::fetch::Ways {
+            hostmap: kv.hostmap.clone(),
+            domain: kv.domain.clone(),
+            port: kv.conn.port,
+            init_timeout: kv.conn.init_timeout.get(),
+            frame: kv.conn.frame.get(),
+        },
         root_topic: config.root.0.iter().map(PathElem::level).collect(),
         buffer: config.buffer,
         frame: config.frame.get(),
@@ -102,6 +123,19 @@ fn options(
             ..server::Limits::default()
         },
     }))
+}
+
+/// The timing of a group of nodes that take turns.
+fn settings(actor: &Actor) -> Settings {
+    Settings {
+        cycle: actor.cycle.get(),
+        gap: actor.gap.get(),
+        nodes: u32::try_from(actor.nodes).unwrap_or(0),
+        splits: actor.splits,
+        n_hosts: actor.n_hosts,
+        version: u64::from(actor.version),
+        force_in: 0,
+    }
 }
 
 fn node_name(args: &ServerArgs) -> Result<String, CliError> {

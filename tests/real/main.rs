@@ -10,19 +10,27 @@ mod support;
 mod cli;
 mod client;
 mod data;
+mod fetch;
+mod mqtt;
 mod replay;
 
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use support::original::{Broker, mosquitto, python, python_with};
+use support::original::{Broker, installed, mosquitto, python, python_with};
 
 /// What a test needs that may not be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Needs {
     /// Our own programs only
     Nothing,
+    /// Mosquitto
+    Mosquitto,
+    /// Mosquitto, and OpenSSL's command to make certificates
+    Certificates,
+    /// The NATS server, which speaks MQTT as well
+    Nats,
     /// The original's Python environment
     Python,
     /// The same with the package that has the ISO tables
@@ -35,6 +43,9 @@ impl Needs {
     fn met(self) -> Result<(), String> {
         match self {
             Self::Nothing => Ok(()),
+            Self::Mosquitto => mosquitto().map(drop),
+            Self::Certificates => mosquitto().and_then(|_| installed("openssl")).map(drop),
+            Self::Nats => installed("nats-server").map(drop),
             Self::Python => python().map(drop),
             Self::Tables => python_with("pycountry").map(drop),
             Self::Original => python().and_then(|_| mosquitto()).map(drop),
@@ -81,6 +92,8 @@ fn main() -> ExitCode {
     cli::add(&mut tests, broker_port);
     client::add(&mut tests, broker_port);
     data::add(&mut tests);
+    mqtt::add(&mut tests, broker_port);
+    fetch::add(&mut tests, broker_port);
     replay::add(&mut tests, broker_port);
     let conclusion = libtest_mimic::run(&arguments, tests.trials);
     drop(broker);
