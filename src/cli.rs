@@ -25,6 +25,8 @@ mod out;
 mod ping;
 mod server;
 mod show;
+#[cfg(feature = "sim")]
+mod sim;
 mod status;
 mod usage;
 mod util;
@@ -116,6 +118,8 @@ fn run_kv(ctx: &Context, command: args::Named) -> Result<Exit, CliError> {
         args::Named::Internal(args) => block_on(internal::run(ctx, &args.0)),
         args::Named::Ping(args) => block_on(ping::run(ctx, &args.0)),
         args::Named::Status(args) => block_on(status::run(ctx, &args.0)),
+        #[cfg(feature = "sim")]
+        args::Named::Sim(args) => sim::run(ctx, &args.0),
     }
 }
 

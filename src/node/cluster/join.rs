@@ -342,18 +342,15 @@ impl Cluster {
     fn become_ready(&mut self, replica: &mut Replica) {
         let joined = matches!(self.phase, Phase::Joining(_));
         if joined {
-            match replica.tick() {
-                None => replica.begin_after(Tick(0)),
-                Some(Tick(tick)) => {
-                    // this name was here before: what it wrote last may be
-                    // known to nobody who could be asked
-                    let skipped = SKIPPED + self.rng.below(SKIPPED << 8);
-                    let last = tick + skipped;
-                    replica.begin_after(Tick(last));
-                    let known: TickSet = std::iter::once(tick + 1..=last).collect();
-                    self.skipped = Some(known);
-                }
-            }
+            // this name may have been here before, and what it wrote last may
+            // be known to nobody who could be asked
+            let Tick(tick) = replica.tick().unwrap_or_default();
+            let skipped = SKIPPED + self.rng.below(SKIPPED << 8);
+            let last = tick + skipped;
+            replica.begin_after(Tick(last));
+            self.begun_after = Tick(last);
+            let known: TickSet = std::iter::once(tick + 1..=last).collect();
+            self.skipped = Some(known);
         }
         self.phase = Phase::Ready;
         let tick = replica.tick().unwrap_or_default();
