@@ -67,10 +67,7 @@ fn everything_it_has(broker_port: u16) {
         (":1:t", json!({"n": 0})),
         ("back", Value::Null),
         (":n.hostmap.p", json!(["h", 1])),
-        (
-            "many:59:49",
-            json!({"n": MANY - 1, "text": "x".repeat(20)}),
-        ),
+        ("many:59:49", json!({"n": MANY - 1, "text": "x".repeat(20)})),
     ] {
         assert_eq!(value(&got, name), Some(want), "{name}");
     }
