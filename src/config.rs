@@ -31,10 +31,12 @@ use item::{Item, Kind, Origin, Step, Style};
 
 pub use fault::{Error, Fault};
 pub use sections::{
-    Actor, Backend, Bind, Change, Config, Conn, Env, Kv, Listener, Log, Logger, Logging, Mqtt,
-    OnLogError, Prefix, Runner, RunnerSub, Serf, Server, Watch,
+    Actor, Backend, Bind, Change, Config, Conn, Embedded, Env, Kv, Listener, Log, Logger, Logging,
+    Mqtt, OnLogError, Prefix, Runner, RunnerSub, Serf, Server, Watch,
 };
-pub use types::{Auth, BrokerUri, ConfigPath, Level, Scheme, Seconds, Size, Ssl, UriError};
+pub use types::{
+    Auth, BrokerUri, ConfigPath, Level, MqttVersion, Scheme, Seconds, Size, Ssl, UriError,
+};
 
 /// The port of a server.
 pub const DEFAULT_PORT: u16 = 27586;

@@ -3,4 +3,5 @@
 //! buffers.
 
 pub mod client;
+pub mod cluster;
 pub mod frame;

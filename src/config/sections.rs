@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::de::{Deserializer, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
-use super::types::{Auth, BrokerUri, ConfigPath, Level, Seconds, Size, Ssl};
+use super::types::{Auth, BrokerUri, ConfigPath, Level, MqttVersion, Seconds, Size, Ssl};
 
 /// Declares a section; each field's default follows its type.
 macro_rules! section {
@@ -190,9 +190,51 @@ pub enum Backend {
 section! {
     /// `kv.server.mqtt`: the MQTT broker.
     Mqtt {
-        /// Where the broker is
+        /// Where the broker is, and who logs in there
         uri: BrokerUri = BrokerUri::local(),
+        /// The protocol
+        version: MqttVersion = MqttVersion::V311,
+        /// Greatest silence after which the connection is probed
+        keep_alive: Seconds = Seconds::whole(10),
+        /// File with the certificates of those who may vouch for the broker;
+        /// if none is given, those that the system trusts
+        cafile: Option<PathBuf> = None,
+        /// Directory of such files
+        capath: Option<PathBuf> = None,
+        /// Such certificates as text (PEM)
+        cadata: Option<String> = None,
+        /// File with our certificate chain
+        certfile: Option<PathBuf> = None,
+        /// File with its private key
+        keyfile: Option<PathBuf> = None,
+        /// Headers of a websocket's request
+        extra_headers: BTreeMap<String, String> = BTreeMap::new(),
+        /// No memory of earlier connections is kept, whatever stands here:
+        /// files of the original have this key
+        cleansession: bool = true,
+        /// Greatest packet, both ways
+        packet: Size = Size::mib(16),
+        /// Changes and news of nodes that are longer go out in parts of this
+        /// size
+        part: Size = Size::kib(64),
+        /// Whether the server may be the broker itself
+        embedded: Embedded = Embedded::Auto,
+        /// Where other hosts reach a broker that is in the server: `HOST` or
+        /// `HOST:PORT`
+        embedded_bind: Vec<String> = Vec::new(),
     }
+}
+
+/// `kv.server.mqtt.embedded`: whether the server may be the broker itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Embedded {
+    /// If no URI is configured and nobody listens at the default one
+    Auto,
+    /// If nobody listens at the URI, and it is on this machine
+    Always,
+    /// Never
+    Never,
 }
 
 section! {

@@ -89,6 +89,10 @@ impl Serialize for Seconds {
 pub struct Size(usize);
 
 impl Size {
+    pub(super) const fn kib(n: usize) -> Self {
+        Self(n << 10)
+    }
+
     pub(super) const fn mib(n: usize) -> Self {
         Self(n << 20)
     }
@@ -126,6 +130,12 @@ impl<'de> Deserialize<'de> for Size {
                 usize::try_from(n)
                     .map(Size)
                     .map_err(|_| E::invalid_value(Unexpected::Signed(n), &self))
+            }
+
+            fn visit_u64<E: serde::de::Error>(self, n: u64) -> Result<Size, E> {
+                usize::try_from(n)
+                    .map(Size)
+                    .map_err(|_| E::invalid_value(Unexpected::Unsigned(n), &self))
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Size, E> {
@@ -260,8 +270,11 @@ impl Serialize for Auth {
 pub struct BrokerUri {
     text: String,
     scheme: Scheme,
+    login: Option<(String, String)>,
     host: String,
     port: u16,
+    path: String,
+    is_default: bool,
 }
 
 /// How a broker is spoken to.
@@ -279,7 +292,11 @@ pub enum Scheme {
 
 impl BrokerUri {
     pub(super) fn local() -> Self {
-        Self::parse("mqtt://localhost:1883").expect("invariant: the default is a URI")
+        let uri = Self::parse("mqtt://localhost:1883");
+        Self {
+            is_default: true,
+            ..uri.expect("invariant: the default is a URI")
+        }
     }
 
     /// Reads a URI.
@@ -300,9 +317,14 @@ impl BrokerUri {
         if !is_web && !path.is_empty() {
             return Err(UriError::Path);
         }
-        let place = authority
-            .rsplit_once('@')
-            .map_or(authority, |(_, place)| place);
+        let (login, place) = match authority.rsplit_once('@') {
+            Some((login, place)) => {
+                let (user, password) = login.split_once(':').unwrap_or((login, ""));
+                let login = unescape(user).zip(unescape(password));
+                (Some(login.ok_or(UriError::Login)?), place)
+            }
+            None => (None, authority),
+        };
         let (host, port) = match place.strip_prefix('[') {
             Some(v6) => {
                 let (host, after) = v6.split_once(']').ok_or(UriError::Host)?;
@@ -327,9 +349,31 @@ impl BrokerUri {
         Ok(Self {
             text: text.to_owned(),
             scheme,
+            login,
             host: host.to_owned(),
             port,
+            path: path.to_owned(),
+            is_default: false,
         })
+    }
+
+    /// Whether this is the built-in default, which nobody has configured.
+    #[must_use]
+    pub const fn is_default(&self) -> bool {
+        self.is_default
+    }
+
+    /// User and password; the password is empty if none is given.
+    #[must_use]
+    pub fn login(&self) -> Option<(&str, &str)> {
+        let (user, password) = self.login.as_ref()?;
+        Some((user, password))
+    }
+
+    /// What is behind host and port, for websockets; without the first `/`.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
     }
 
     /// The whole text, with the password if it holds one.
@@ -357,6 +401,52 @@ impl BrokerUri {
     }
 }
 
+/// The text that `%XX` in a URI stands for.
+fn unescape(text: &str) -> Option<String> {
+    let mut parts = text.split('%');
+    let mut bytes = Vec::from(parts.next()?);
+    for part in parts {
+        let (code, rest) = part.split_at_checked(2)?;
+        let is_hex = code.bytes().all(|digit| digit.is_ascii_hexdigit());
+        bytes.push(u8::from_str_radix(code, 16).ok().filter(|_| is_hex)?);
+        bytes.extend_from_slice(rest.as_bytes());
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// `kv.server.mqtt.version`: how a broker is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MqttVersion {
+    /// MQTT 3.1.1, which all brokers know
+    V311,
+    /// MQTT 5
+    V5,
+}
+
+impl<'de> Deserialize<'de> for MqttVersion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // `3.1.1` is no number, `3` and `5` are
+        let text = String::deserialize(deserializer)?;
+        match text.as_str() {
+            "3" | "3.1.1" | "4" => Ok(Self::V311),
+            "5" | "5.0" => Ok(Self::V5),
+            _ => Err(D::Error::invalid_value(
+                Unexpected::Str(&text),
+                &"a version of MQTT: 3.1.1 or 5",
+            )),
+        }
+    }
+}
+
+impl Serialize for MqttVersion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(match self {
+            Self::V311 => "3.1.1",
+            Self::V5 => "5",
+        })
+    }
+}
+
 /// Why a text isn't the URI of a broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UriError {
@@ -372,6 +462,9 @@ pub enum UriError {
     /// A path where none may be
     #[error("the broker's URI has a path")]
     Path,
+    /// User or password are not text
+    #[error("user or password in the broker's URI has a wrong escape: a percent sign is %25")]
+    Login,
 }
 
 impl fmt::Debug for BrokerUri {
@@ -493,10 +586,35 @@ mod tests {
             ("mqtt://h:70000", UriError::Port),
             ("mqtt://[::1]1", UriError::Port),
             ("mqtt://h/topic", UriError::Path),
+            ("mqtt://u:100%@h", UriError::Login),
+            ("mqtt://u%+1@h", UriError::Login),
+            ("mqtt://u%ff@h", UriError::Login),
+            ("mqtt://u%1€@h", UriError::Login),
         ];
         for (text, error) in cases {
             assert_eq!(BrokerUri::parse(text), Err(error), "{text}");
         }
+    }
+
+    #[test]
+    fn a_broker_may_want_a_login() {
+        for (text, login) in [
+            ("mqtt://h", None),
+            ("mqtt://joe@h", Some(("joe", ""))),
+            ("mqtt://joe:@h", Some(("joe", ""))),
+            ("mqtt://joe:a:b@c@h", Some(("joe", "a:b@c"))),
+            ("ws://j%40e:%2f%25%c3%a4@h:1/mqtt", Some(("j@e", "/%ä"))),
+        ] {
+            assert_eq!(BrokerUri::parse(text).unwrap().login(), login, "{text}");
+        }
+        assert_eq!(BrokerUri::parse("ws://h/a/b").unwrap().path(), "a/b");
+    }
+
+    #[test]
+    fn only_the_built_in_uri_is_the_default() {
+        assert!(BrokerUri::local().is_default());
+        let same = BrokerUri::local();
+        assert!(!BrokerUri::parse(same.as_str()).unwrap().is_default());
     }
 
     #[test]

@@ -77,7 +77,7 @@ const TABLE: &[Row] = &[
     // bytes of messages
     ("wire", &[DATA, "node::*"]),
     // shells
-    ("backend", &[DATA, "node::*", "wire"]),
+    ("backend", &[DATA, "node::*", "wire", "config"]),
     ("store", &[DATA, "node::*", "wire"]),
     ("auth", &[DATA]),
     ("script", &[DATA]),

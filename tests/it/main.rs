@@ -7,6 +7,7 @@ mod cli_data;
 mod cli_frame;
 mod cli_transcripts;
 mod client;
+mod cluster_wire;
 mod config;
 mod documents;
 mod eval;

@@ -10,6 +10,7 @@ mod support;
 mod cli;
 mod client;
 mod data;
+mod mqtt;
 mod replay;
 
 use std::process::ExitCode;
@@ -23,6 +24,8 @@ use support::original::{Broker, mosquitto, python, python_with};
 enum Needs {
     /// Our own programs only
     Nothing,
+    /// Mosquitto
+    Mosquitto,
     /// The original's Python environment
     Python,
     /// The same with the package that has the ISO tables
@@ -35,6 +38,7 @@ impl Needs {
     fn met(self) -> Result<(), String> {
         match self {
             Self::Nothing => Ok(()),
+            Self::Mosquitto => mosquitto().map(drop),
             Self::Python => python().map(drop),
             Self::Tables => python_with("pycountry").map(drop),
             Self::Original => python().and_then(|_| mosquitto()).map(drop),
@@ -81,6 +85,7 @@ fn main() -> ExitCode {
     cli::add(&mut tests, broker_port);
     client::add(&mut tests, broker_port);
     data::add(&mut tests);
+    mqtt::add(&mut tests, broker_port);
     replay::add(&mut tests, broker_port);
     let conclusion = libtest_mimic::run(&arguments, tests.trials);
     drop(broker);

@@ -81,37 +81,54 @@ impl Broker {
     /// # Errors
     /// If it does not come up.
     pub(crate) fn start() -> Result<Self, String> {
-        let program = mosquitto()?;
-        let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
         let mut last = String::new();
         for _ in 0..5 {
-            let port = free_port();
-            let config = dir.path().join("mosquitto.conf");
-            let text = format!(
-                "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n\
-                 max_queued_messages 100000\n"
-            );
-            std::fs::write(&config, text).map_err(|e| e.to_string())?;
-            let mut process =
-                Process::start("mosquitto", command(&program).arg("-c").arg(&config), None);
-            let up = eventually("mosquitto listens", PATIENCE, || {
-                let alive = process.runs();
-                match std::net::TcpStream::connect(("127.0.0.1", port)) {
-                    Ok(_) if alive => Some(true),
-                    _ if !alive => Some(false),
-                    _ => None,
-                }
-            })?;
-            if up {
-                return Ok(Self {
-                    process,
-                    port,
-                    _dir: dir,
-                });
+            match Self::start_at(free_port(), "") {
+                Ok(broker) => return Ok(broker),
+                Err(said) => last = said,
             }
-            last = process.said();
         }
         Err(last)
+    }
+
+    /// Starts one on that port; `more` are lines of its configuration about
+    /// this port and what follows.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub(crate) fn start_at(port: u16, more: &str) -> Result<Self, String> {
+        let program = mosquitto()?;
+        let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
+        let config = dir.path().join("mosquitto.conf");
+        let anonymous = !more.contains("password_file");
+        let text = format!(
+            "persistence false\nmax_queued_messages 100000\nallow_anonymous {anonymous}\n\
+             listener {port} 127.0.0.1\n{more}\n"
+        );
+        std::fs::write(&config, text).map_err(|e| e.to_string())?;
+        let mut process =
+            Process::start("mosquitto", command(&program).arg("-c").arg(&config), None);
+        let up = eventually("mosquitto listens", PATIENCE, || {
+            let alive = process.runs();
+            match std::net::TcpStream::connect(("127.0.0.1", port)) {
+                Ok(_) if alive => Some(true),
+                _ if !alive => Some(false),
+                _ => None,
+            }
+        })?;
+        match up {
+            true => Ok(Self {
+                process,
+                port,
+                _dir: dir,
+            }),
+            false => Err(process.said()),
+        }
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&mut self, signal: rustix::process::Signal) {
+        self.process.signal(signal);
     }
 
     /// Whether it still runs.

@@ -1,0 +1,140 @@
+//! The thread that talks to the broker: one connection after the other, for
+//! ever, at intervals that grow while there is none.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::dice::Dice;
+use super::link::Link;
+use super::session::{Session, SessionError};
+use super::words::Words;
+use super::{Setup, now};
+
+/// First and greatest time between two attempts.
+const FIRST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(30);
+/// A connection that has held this long was a good one.
+const GOOD: Duration = Duration::from_secs(10);
+
+/// Talks to the broker until the backend ends.
+pub(super) fn run(setup: &Setup, link: &Link) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(why) => {
+            tracing::error!("cannot talk to the broker: {why}");
+            return;
+        }
+    };
+    // A panic ends a connection, not the node: each begins with nothing.
+    let talk = || runtime.block_on(talk(setup, link));
+    while catch_unwind(AssertUnwindSafe(talk)).is_err() {
+        tracing::error!("the connection to the broker failed in a way that it must not");
+        link.down();
+    }
+    // a look-up of a name may still be under way
+    runtime.shutdown_background();
+}
+
+async fn talk(setup: &Setup, link: &Link) {
+    let mut dice = Dice::random();
+    let mut words = Words::new(&setup.node, setup.part, &mut dice, now());
+    let mut outage = Outage::default();
+    loop {
+        let opened = tokio::select! {
+            biased;
+            _ = link.ended() => return,
+            opened = Session::open(setup, link, &mut words, &mut dice) => opened,
+        };
+        let why = match opened {
+            Ok(session) => {
+                outage.is_over(setup);
+                let began = now();
+                match session.run().await {
+                    Ok(_) => return,
+                    Err(why) => {
+                        link.down();
+                        outage.begins(began);
+                        why
+                    }
+                }
+            }
+            Err(why) => why,
+        };
+        outage.tell(setup, &why);
+        tokio::select! {
+            biased;
+            _ = link.ended() => return,
+            () = tokio::time::sleep(outage.pause(&mut dice)) => {}
+        }
+    }
+}
+
+/// A time without connection.
+#[derive(Debug, Default)]
+struct Outage {
+    attempts: u32,
+    told: bool,
+}
+
+impl Outage {
+    /// A connection has broken that was there since `began`.
+    fn begins(&mut self, began: Instant) {
+        if now().duration_since(began) >= GOOD {
+            self.attempts = 0;
+        }
+    }
+
+    fn tell(&mut self, setup: &Setup, why: &SessionError) {
+        let place = setup.place();
+        if self.told {
+            tracing::debug!("broker at {place}: {why}");
+        } else {
+            tracing::warn!("no connection to the broker at {place}: {why}; trying on");
+            self.told = true;
+        }
+    }
+
+    fn is_over(&mut self, setup: &Setup) {
+        tracing::info!("connected to the broker at {}", setup.place());
+        self.told = false;
+    }
+
+    /// How long to wait before the next attempt.
+    fn pause(&mut self, dice: &mut Dice) -> Duration {
+        let longest = FIRST
+            .saturating_mul(1 << self.attempts.min(16))
+            .min(LONGEST);
+        self.attempts = self.attempts.saturating_add(1);
+        longest / 2 + dice.up_to(longest / 2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_half_a_minute() {
+        let mut dice = Dice::new(3);
+        let mut outage = Outage::default();
+        let pauses: Vec<_> = (0..1000).map(|_| outage.pause(&mut dice)).collect();
+        assert!(pauses[0] <= FIRST && pauses[0] >= FIRST / 2);
+        assert!(
+            pauses[9..]
+                .iter()
+                .all(|p| *p >= LONGEST / 2 && *p <= LONGEST)
+        );
+        assert!(
+            pauses[9..].iter().any(|p| *p != pauses[9]),
+            "not all at once"
+        );
+        outage.begins(now() - GOOD);
+        assert!(outage.pause(&mut dice) <= FIRST);
+    }
+}
