@@ -1,6 +1,6 @@
 //! What a node tells a client.
 
-use crate::event::{ChainEnd, Handle, Link, NodeName, Refused, Tick, TickSet, Tock};
+use crate::event::{ChainEnd, Handle, Link, Members, NodeName, Refused, Tick, TickSet, Tock};
 use crate::path::PathRef;
 
 /// A chain as a reply shows it: newest link first.
@@ -167,6 +167,8 @@ pub enum Message<'a> {
         /// What was asked for
         info: &'a NodeInfo,
     },
+    /// The network as the node sees it
+    Members(&'a Members),
     /// A message that was heard
     Heard {
         /// Where

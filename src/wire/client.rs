@@ -7,6 +7,7 @@
 mod decode;
 mod errors;
 mod fields;
+mod members;
 mod outbox;
 
 pub use decode::{Inbox, Incoming};

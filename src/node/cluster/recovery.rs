@@ -179,7 +179,9 @@ impl Cluster {
             return;
         };
         let mine = replica.sum();
-        self.members.heard(self.now, node).sum = Some(theirs);
+        let member = self.members.heard(self.now, node);
+        member.sum = Some(theirs);
+        member.same = theirs == mine;
         let diverged = &mut self.diverged;
         if theirs == mine {
             // whoever held something else holds the same now
