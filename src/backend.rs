@@ -4,6 +4,8 @@
 //! A backend carries what the machine wants carried and brings what the
 //! others say. It knows no rule of the store.
 
+#[cfg(feature = "broker")]
+mod broker;
 #[cfg(feature = "mqtt")]
 pub mod mqtt;
 mod none;

@@ -16,7 +16,7 @@ mod request;
 pub use effect::Effect;
 pub use fetch::{Fetch, Fetched};
 pub use members::{Deleters, MOST_MEMBERS, MemberInfo, MemberKind, Members};
-pub use message::{Chain, Message, NodeInfo, Payload, Sink, State, To};
+pub use message::{Chain, Message, NodeInfo, Payload, Shared, Sink, State, To};
 pub use peer::{Hail, Info, Mark, PeerMessage, Say, Settings, Turn, TurnValue, Update};
 pub use ranges::TickSet;
 pub use refused::Refused;

@@ -12,7 +12,7 @@
 mod small;
 pub mod write;
 
-pub use small::Small;
+pub use small::{Small, Words};
 
 use rmp::Marker;
 
@@ -286,11 +286,39 @@ fn small(bytes: &[u8]) -> Option<usize> {
 /// As [`small`], for objects whose text, if they are one, is ASCII.
 #[inline]
 fn small_ascii(bytes: &[u8]) -> Option<usize> {
-    let len = small(bytes)?;
-    match bytes.first() {
-        Some(0xa0..=0xbf) if !bytes.get(1..len)?.is_ascii() => None,
-        _ => Some(len),
+    if let Some(marker @ 0xa0..=0xbf) = bytes.first() {
+        let len = usize::from(marker & 0x1f) + 1;
+        return bytes.get(1..len).filter(|t| is_ascii(t)).map(|_| len);
     }
+    small(bytes)
+}
+
+/// As the standard library's, but for a dozen bytes: it aims at long texts.
+#[inline]
+fn is_ascii(text: &[u8]) -> bool {
+    if text.len() < 64 {
+        beyond_ascii(text) == 0
+    } else {
+        text.is_ascii()
+    }
+}
+
+/// How many bytes are beyond ASCII, quickly for some dozen of them.
+#[inline]
+#[must_use]
+pub fn beyond_ascii(bytes: &[u8]) -> usize {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    if bytes.len() > 31 * 8 {
+        return bytes.iter().filter(|byte| !byte.is_ascii()).count();
+    }
+    // each byte of the sum counts one column of the words; the highest byte of
+    // the product is the sum of the columns, which fits
+    let high = |word: u64| (word >> 7) & EACH;
+    let (words, rest) = bytes.as_chunks::<8>();
+    let rest = Words::new(rest).map_or(0, |rest| high(rest.low));
+    let columns = words.iter().map(|word| high(u64::from_le_bytes(*word)));
+    let sum = columns.fold(rest, |sum, column| sum + column);
+    (sum.wrapping_mul(EACH) >> 56) as usize
 }
 
 /// Length of a path or list that holds nothing but what [`small_ascii`]
@@ -671,6 +699,19 @@ mod tests {
         assert_eq!(check(b"\x92\xd5\x03\xa2ab"), Err(Fault::Incomplete));
         assert_eq!(check(b"\xc7\x00\x03"), Ok(()));
         assert_eq!(check(b"\x92\xc7\x00\x03\xd6\x03\xa1a\xa1b"), Ok(()));
+    }
+
+    #[test]
+    fn bytes_beyond_ascii_are_counted() {
+        let bytes: Vec<u8> = (0..1000u32).map(|n| (n * 7) as u8).collect();
+        for len in (0..40).chain([247, 248, 249, 1000]) {
+            for from in [0, 18, 19] {
+                let part = &bytes[from..bytes.len().min(from + len)];
+                let count = part.iter().filter(|b| !b.is_ascii()).count();
+                assert_eq!(beyond_ascii(part), count, "{from}, {len}");
+            }
+        }
+        assert_eq!(beyond_ascii(&[0xff; 248]), 248);
     }
 
     proptest::proptest! {

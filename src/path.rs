@@ -27,7 +27,9 @@ use std::ops::{Add, Div};
 pub use codec::{MAX_BYTES, MAX_ELEMENTS, MAX_NESTING, PathError, check, has_inner_null};
 pub use matching::{Level, Wildcard, matches, matches_encoded, matches_topic};
 pub use parse::ParseError;
-pub use raw::{Elem, ElemError, Elements, PathRef, RawPath, hash_elem, normalise, same_elem};
+pub use raw::{
+    Elem, ElemError, Elements, PathRef, RawPath, hash_elem, normalise, same_elem, short_text,
+};
 
 use compact_str::CompactString;
 use num_bigint::BigUint;

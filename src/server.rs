@@ -7,6 +7,7 @@
 //! held while a task waits. No rule of the protocol's actions lives here.
 
 mod connection;
+pub mod fetch;
 mod listen;
 mod node;
 

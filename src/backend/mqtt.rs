@@ -10,6 +10,8 @@
 //! each message by itself and does not read while it writes.
 
 mod dice;
+#[cfg(feature = "broker")]
+mod host;
 mod link;
 mod packet;
 mod session;

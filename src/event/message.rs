@@ -1,5 +1,7 @@
 //! What a node tells a client.
 
+use std::cell::RefCell;
+
 use crate::event::{ChainEnd, Handle, Link, Members, NodeName, Refused, Tick, TickSet, Tock};
 use crate::path::PathRef;
 
@@ -67,6 +69,34 @@ pub enum Payload {
     Broken,
 }
 
+/// A message's encoding, for those who get the same one after the first: all
+/// of it but the request's number and the place in the stream.
+#[derive(Debug, Default)]
+pub struct Shared(RefCell<Vec<u8>>);
+
+impl Shared {
+    /// The next message is another one.
+    pub fn clear(&mut self) {
+        let kept = self.0.get_mut();
+        kept.clear();
+        // one large value is no reason to keep its room
+        kept.shrink_to(64 << 10);
+    }
+
+    /// Appends what is kept; false if nothing is.
+    #[inline]
+    pub fn append_to(&self, out: &mut Vec<u8>) -> bool {
+        let kept = self.0.borrow();
+        out.extend_from_slice(&kept);
+        !kept.is_empty()
+    }
+
+    /// Keeps an encoding, where none is kept.
+    pub fn keep(&self, encoding: &[u8]) {
+        self.0.borrow_mut().extend_from_slice(encoding);
+    }
+}
+
 /// One message to a client.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -128,6 +158,8 @@ pub enum Message<'a> {
         top: bool,
         /// The change's run and number, if they are wanted
         at: Option<(u64, u64)>,
+        /// Whether others get the same message
+        shared: Option<&'a Shared>,
     },
     /// One entry that a recursive deletion has deleted
     Deleted {

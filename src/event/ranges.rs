@@ -85,7 +85,7 @@ impl FromIterator<RangeInclusive<u64>> for TickSet {
         let mut set = Self::new();
         // neighbours usually come one after the other: they go in as one
         let mut run: Option<RangeInclusive<u64>> = None;
-        for range in ranges {
+        for range in ranges.into_iter().filter(|r| !r.is_empty()) {
             run = match run {
                 Some(run) if run.end().checked_add(1) == Some(*range.start()) => {
                     Some(*run.start()..=*range.end())
@@ -121,7 +121,10 @@ mod tests {
         assert_eq!(shown(of(&[8, 2, 7, 1, 3, 2])), [(1, 3), (7, 8)]);
         assert_eq!(shown(of(&[u64::MAX, 1])), [(1, 1), (u64::MAX, u64::MAX)]);
         assert_eq!(shown(of(&[])), []);
-        // an interval that ends before it begins is empty
+        // an interval that ends before it begins is empty, also behind one
+        // that it would continue
+        let gone = [RangeInclusive::new(1, 3), RangeInclusive::new(4, 2)];
+        assert_eq!(shown(gone.into_iter().collect()), [(1, 3)]);
         let empty = std::iter::once(RangeInclusive::new(5, 4));
         assert_eq!(
             shown(empty.chain(std::iter::once(5..=6)).collect()),

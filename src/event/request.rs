@@ -11,6 +11,7 @@ pub struct Handle(Small);
 
 impl Handle {
     /// From the encoded object.
+    #[inline]
     #[must_use]
     pub fn new(encoded: &[u8]) -> Self {
         Self(Small::new(encoded))
@@ -20,6 +21,12 @@ impl Handle {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         self.0.bytes()
+    }
+
+    /// Appends the encoded object.
+    #[inline]
+    pub fn append_to(&self, out: &mut Vec<u8>) {
+        self.0.append_to(out);
     }
 }
 
@@ -160,6 +167,8 @@ pub enum Request<'a> {
         depths: Depths,
         /// Also entries without value
         empty: bool,
+        /// Also entries without value that have a chain: deleted ones
+        markers: bool,
         /// Messages that may be under way unacknowledged
         window: Option<u32>,
     },

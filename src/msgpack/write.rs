@@ -15,17 +15,14 @@ pub fn bool(out: &mut Vec<u8>, b: bool) {
 /// An integer of zero or more.
 #[inline]
 pub fn uint(out: &mut Vec<u8>, n: u64) {
-    if let Ok(n) = u8::try_from(n) {
-        if n >= 0x80 {
-            out.push(0xcc);
-        }
-        out.push(n);
-    } else if let Ok(n) = u16::try_from(n) {
-        head(out, 0xcd, n.to_be_bytes());
-    } else if let Ok(n) = u32::try_from(n) {
-        head(out, 0xce, n.to_be_bytes());
-    } else {
-        head(out, 0xcf, n.to_be_bytes());
+    // each form is appended in one piece
+    let [.., d, c, b, a] = n.to_be_bytes();
+    match n {
+        0..=0x7f => out.push(a),
+        0x80..=0xff => out.extend_from_slice(&[0xcc, a]),
+        0x100..=0xffff => out.extend_from_slice(&[0xcd, b, a]),
+        0x1_0000..=0xffff_ffff => out.extend_from_slice(&[0xce, d, c, b, a]),
+        _ => head(out, 0xcf, n.to_be_bytes()),
     }
 }
 

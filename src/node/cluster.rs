@@ -13,6 +13,7 @@
 //! 6–11), with its faults mended; `docs/replication.md` tells why it works.
 
 pub mod actor;
+mod delete;
 mod join;
 mod members;
 mod outbox;
@@ -37,6 +38,7 @@ use join::Phase;
 use recovery::{Diverged, Recovery};
 use repair::{Asking, Resending};
 
+pub use delete::Deleter;
 pub use members::{Kind, Member, Members};
 pub use outbox::Outbox;
 
@@ -138,6 +140,10 @@ pub enum Act {
     Fetch(Fetch),
     /// Write the entry's value once more
     Rewrite(Ix),
+    /// Forget that the entry was deleted by this event
+    Purge(Ix, Link),
+    /// Forget the entry, which was deleted while this node was away
+    Drop(Ix),
     /// Clients may be accepted.
     Serve,
     /// Nothing is missing (any more).
@@ -183,6 +189,7 @@ pub struct Cluster {
     way: Way,
     phase: Phase,
     ping: Actor,
+    deleter: Deleter,
     members: Members,
     outbox: Outbox,
     asking: Asking,
@@ -218,6 +225,7 @@ impl Cluster {
     #[must_use]
     pub fn new(now: Timestamp, me: NodeName, options: Options, begin: Begin) -> Self {
         let ping = Actor::new(me.clone(), options.ping.clone());
+        let deleter = Deleter::new(me.clone(), options.delete.clone());
         Self {
             rng: Rng::new(options.seed),
             me,
@@ -226,6 +234,7 @@ impl Cluster {
             way: Way::Down,
             phase: Phase::new(now, begin),
             ping,
+            deleter,
             members: Members::default(),
             outbox: Outbox::default(),
             asking: Asking::default(),
@@ -265,6 +274,7 @@ impl Cluster {
             hailing,
             self.phase.next_timeout(),
             self.ping.next_timeout(),
+            self.deleter.next_timeout(),
             self.asking.next_timeout(),
             self.resending.next_timeout(),
             self.recovery.as_ref().map(Recovery::next_timeout),
@@ -290,6 +300,12 @@ impl Cluster {
     #[must_use]
     pub const fn is_up(&self) -> bool {
         !matches!(self.way, Way::Down)
+    }
+
+    /// The agreement on deletions.
+    #[must_use]
+    pub const fn deleter(&self) -> &Deleter {
+        &self.deleter
     }
 
     /// What waits to reach the others.
@@ -419,6 +435,17 @@ impl Cluster {
         }
     }
 
+    /// An entry has been deleted, by whomever.
+    pub fn deleted(&mut self, ix: Ix, head: Link) {
+        self.deleter.deleted(self.now, ix, head);
+    }
+
+    /// These nodes agree on deletions from now on.
+    pub fn set_deleters(&mut self, group: Vec<NodeName>) {
+        let up = self.is_up();
+        self.deleter.set_group(self.now, group, up);
+    }
+
     /// Events that exist already are to be told, because the node was the
     /// first of its network before there was a way to the others.
     pub fn keep(&mut self, tick: Tick) {
@@ -503,6 +530,7 @@ impl Cluster {
             Way::Up
         };
         self.ping.start(now, true, &mut self.rng);
+        self.deleter.start(now, &mut self.rng);
         self.hail(replica, Say::Hello);
         self.begin_to_join(now, replica);
         self.pump(replica);
@@ -513,6 +541,7 @@ impl Cluster {
         self.now = now;
         self.way = Way::Down;
         self.ping.stop();
+        self.deleter.stop();
         self.outbox.lost();
         self.recovery = None;
         self.here_at = None;
@@ -656,6 +685,31 @@ impl Cluster {
         self.follow_up(replica);
     }
 
+    /// A deleter says something.
+    pub fn hear_deleter(&mut self, now: Timestamp, replica: &Replica, turn: &Turn) {
+        self.now = now;
+        self.deleter.hear(now, turn, &mut self.rng);
+        self.delete(replica);
+    }
+
+    /// Does what is due in the agreement on deletions.
+    fn delete(&mut self, replica: &Replica) {
+        let complete =
+            self.is_ready() && self.outbox.is_empty() && replica.holes().next().is_none();
+        let said = self
+            .deleter
+            .handle_timeout(self.now, replica.tock(), complete, &mut self.rng);
+        for turn in said {
+            self.push(PeerMessage::Del(turn));
+        }
+        for (ix, head) in self.deleter.purge() {
+            self.acts.push_back(Act::Purge(ix, head));
+        }
+        if self.deleter.is_behind() {
+            self.compare_with_anybody(replica);
+        }
+    }
+
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Timestamp, replica: &mut Replica) {
         self.now = now;
@@ -671,6 +725,9 @@ impl Cluster {
             self.ticks_at = None;
             let ticks = self.ticks(replica);
             self.tell(replica, ticks);
+        }
+        if self.deleter.next_timeout().is_some_and(|at| at <= now) {
+            self.delete(replica);
         }
         self.recover(replica);
         self.resend(replica);

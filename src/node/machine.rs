@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::event::{
     Effect, Event, Fetch, Handle, Message, NodeInfo, NodeName, Payload, Refused, Request,
-    SessionId, Sink, State, Tick, To, Tock, Topic,
+    SessionId, Shared, Sink, State, Tick, To, Tock, Topic,
 };
 use crate::msgpack;
 use crate::node::Limits;
@@ -14,7 +14,7 @@ use crate::node::suspend::{Guard, Question, Suspended, Token};
 use crate::node::time::Timestamp;
 use crate::node::tree::Ix;
 use crate::node::view::{View, ViewState};
-use crate::node::watch::{Kind, Stream, StreamIx, Streams, Subtree};
+use crate::node::watch::{Delivery, Kind, Shape, Stream, StreamIx, Streams, Subtree};
 use crate::path::{self, RawPath};
 
 /// What the shell is to do.
@@ -98,7 +98,7 @@ pub struct Machine<K> {
     // room that is used again
     way: Vec<Ix>,
     told: Vec<StreamIx>,
-    path: RawPath,
+    delivery: Delivery,
 }
 
 /// What an action works with: parts of the machine that can be borrowed
@@ -129,7 +129,7 @@ impl<K: Sink> Machine<K> {
             outputs: VecDeque::new(),
             way: Vec::new(),
             told: Vec::new(),
-            path: RawPath::new(),
+            delivery: Delivery::default(),
         }
     }
 
@@ -244,6 +244,10 @@ impl<K: Sink> Machine<K> {
             session.announced = false;
             !session.running.is_empty()
         })
+    }
+
+    pub(super) fn sessions(&self) -> impl Iterator<Item = &Session<K>> {
+        self.sessions.iter().flatten()
     }
 
     #[inline]
@@ -362,6 +366,7 @@ impl<K: Sink> Machine<K> {
         }
     }
 
+    #[inline(always)] // part of `handle_client`
     fn act(
         &mut self,
         now: Timestamp,
@@ -556,6 +561,7 @@ impl<K: Sink> Machine<K> {
         if origin == Origin::Here {
             self.publish(ix);
         }
+        self.note_change(ix);
         if !self.streams.nobody_watches() {
             self.tell(ix);
         }
@@ -567,6 +573,7 @@ impl<K: Sink> Machine<K> {
         self.replica.tree().way(Ix::ROOT, ix, &mut way);
         let mut told = std::mem::take(&mut self.told);
         let mut full = Vec::new();
+        self.delivery.begin();
         // each entry on the way, the root first, may be a subtree's top
         for n in 0..=way.len() {
             let top = n
@@ -582,7 +589,7 @@ impl<K: Sink> Machine<K> {
             told.extend_from_slice(self.streams.at(top));
             full.extend(
                 told.iter()
-                    .filter(|stream| !self.tell_one(**stream, ix, &way, n)),
+                    .filter(|stream| !self.tell_one(**stream, ix, &way, n, told.len() > 1)),
             );
         }
         self.told = told;
@@ -593,8 +600,16 @@ impl<K: Sink> Machine<K> {
     }
 
     /// Tells one stream of a change. `way` leads from the root to the entry,
-    /// the stream's own part begins at `from`. Returns whether it keeps up.
-    fn tell_one(&mut self, ix: StreamIx, entry: Ix, way: &[Ix], from: usize) -> bool {
+    /// the stream's own part begins at `from`; `several` if others are told
+    /// the same. Returns whether it keeps up.
+    fn tell_one(
+        &mut self,
+        ix: StreamIx,
+        entry: Ix,
+        way: &[Ix],
+        from: usize,
+        several: bool,
+    ) -> bool {
         let Some(stream) = self.streams.get_mut(ix) else {
             return true;
         };
@@ -616,14 +631,18 @@ impl<K: Sink> Machine<K> {
             return true;
         }
         let view = View::new(&mut self.replica, &mut session.view, &self.limits);
-        send_entry(
+        let (depth, count) = subtree.last.advance(rest);
+        let shape = subtree.shape(depth, count);
+        let (path, shared) = view.deliver(&mut self.delivery, shape, rest);
+        let shared = several.then_some(shared);
+        send_node(
             &view,
             &mut session.sink,
             &stream.handle,
-            subtree,
             entry,
-            rest,
-            &mut self.path,
+            shape,
+            path,
+            shared,
         );
         if let Some(walk) = &mut subtree.walk {
             walk.mark(entry);
@@ -747,16 +766,31 @@ pub(super) fn send_entry<K: Sink>(
     path: &mut RawPath,
 ) {
     let (depth, count) = view.shorten(&mut subtree.last, way, path);
-    let shown = view.show(entry, subtree.links);
+    let shape = subtree.shape(depth, count);
+    send_node(view, sink, handle, entry, shape, path, None);
+}
+
+#[inline]
+fn send_node<K: Sink>(
+    view: &View<'_>,
+    sink: &mut K,
+    handle: &Handle,
+    entry: Ix,
+    shape: Shape,
+    path: &RawPath,
+    shared: Option<&Shared>,
+) {
+    let shown = view.show(entry, shape.links);
     let message = Message::Node {
         value: shown.value.as_deref(),
         chain: shown.chain,
         tock: shown.tock,
-        depth,
+        depth: shape.depth,
         path: path.as_ref(),
-        count,
-        top: subtree.whole,
-        at: subtree.numbered.then(|| view.at()),
+        count: shape.count,
+        top: shape.whole,
+        at: shape.numbered.then(|| view.at()),
+        shared,
     };
     sink.send(To::Stream(handle), &message, shown.tock);
 }

@@ -216,6 +216,18 @@ impl Replica {
         true
     }
 
+    /// Takes an entry's value away without an event. Returns whether it had
+    /// one.
+    pub fn empty(&mut self, ix: Ix) -> bool {
+        if self.tree.get(ix).value().is_none() {
+            return false;
+        }
+        self.uncount_mark(ix);
+        self.tree.get_mut(ix).replace_value(None, &mut self.old);
+        self.count(ix);
+        true
+    }
+
     /// Removes an entry that holds nothing; nobody may hold its place.
     pub fn remove(&mut self, ix: Ix) {
         if ix != self.internal {
@@ -497,10 +509,7 @@ impl Replica {
             known.supersede_all(ticks);
             for (tick, ix) in present {
                 let last = self.tree.get(ix).head() == Some(Link::new(node, Tick(tick)));
-                if last && self.tree.get(ix).value().is_some() {
-                    self.uncount_mark(ix);
-                    self.tree.get_mut(ix).replace_value(None, &mut self.old);
-                    self.count(ix);
+                if last && self.empty(ix) {
                     emptied.push(ix);
                 }
             }

@@ -2,7 +2,7 @@
 //! what is to be said, fetched or reported becomes an output.
 
 use crate::event::{
-    Effect, Fetched, MemberInfo, MemberKind, Members, NodeInfo, NodeName, PeerMessage, Sink,
+    Effect, Fetched, Link, MemberInfo, MemberKind, Members, NodeInfo, NodeName, PeerMessage, Sink,
 };
 use crate::node::Machine;
 use crate::node::cluster::{Act, Begin, Cluster, Kind, Member, Options};
@@ -10,6 +10,7 @@ use crate::node::machine::{Origin, Output};
 use crate::node::merge::Applied;
 use crate::node::time::Timestamp;
 use crate::node::tree::Ix;
+use crate::value::Value;
 
 impl<K: Sink> Machine<K> {
     /// Makes this node one of a network. With [`Begin::First`] it has been
@@ -90,17 +91,20 @@ impl<K: Sink> Machine<K> {
         }
     }
 
-    /// Says of each node that agrees on deletions whether it is there.
+    /// Says of each node that agrees on deletions whether it is there, and
+    /// what waits for them.
     pub(super) fn note_deleters(&self, members: &mut Members) {
-        let me = self.replica.name();
-        for (name, here) in &mut members.deleters.group {
-            *here = name == me
-                || self.cluster.as_deref().is_some_and(|cluster| {
-                    cluster
-                        .members()
-                        .is_here(name, self.now, cluster.patience())
-                });
+        let Some(cluster) = self.cluster.as_deref() else {
+            return;
+        };
+        let (me, lately) = (self.replica.name(), cluster.patience());
+        let deleters = &mut members.deleters;
+        for (name, here) in &mut deleters.group {
+            *here = name == me || cluster.members().is_here(name, self.now, lately);
         }
+        let waiting = u64::try_from(cluster.deleter().marks());
+        deleters.marks = Some(waiting.unwrap_or(u64::MAX));
+        deleters.oldest = cluster.deleter().oldest();
     }
 
     /// The network's topics are subscribed: what is said is heard.
@@ -156,7 +160,7 @@ impl<K: Sink> Machine<K> {
                 }
             }
             PeerMessage::Ping(turn) => cluster.hear_turn(now, &mut self.replica, turn),
-            PeerMessage::Del(_) => {}
+            PeerMessage::Del(turn) => cluster.hear_deleter(now, &self.replica, turn),
         }
         self.settle_acts();
     }
@@ -234,9 +238,69 @@ impl<K: Sink> Machine<K> {
                     self.rewrite(ix);
                     continue;
                 }
+                Act::Purge(ix, head) => {
+                    self.purge(ix, head);
+                    continue;
+                }
+                Act::Drop(ix) => {
+                    if self.replica.empty(ix) {
+                        self.changed(ix, Origin::Elsewhere);
+                    }
+                    if let Some(head) = self.replica.tree().get(ix).head() {
+                        self.purge(ix, head);
+                    }
+                    continue;
+                }
             };
             self.push_output(output);
         }
+    }
+
+    /// What a change means for the network, whoever made it: deletions are
+    /// to be agreed upon, and by whom may have changed.
+    #[inline]
+    pub(super) fn note_change(&mut self, ix: Ix) {
+        let Some(cluster) = &mut self.cluster else {
+            return;
+        };
+        let entry = self.replica.tree().get(ix);
+        if let (None, Some(head)) = (entry.value(), entry.head()) {
+            cluster.deleted(ix, head);
+        }
+        // `:null actor del`
+        if entry.key() == b"\xa3del"
+            && let Some(actor) = entry.parent().map(|ix| self.replica.tree().get(ix))
+            && actor.key() == b"\xa5actor"
+            && actor.parent() == Some(self.replica.internal())
+        {
+            cluster.set_deleters(deleters(entry.value()));
+        }
+    }
+
+    /// Forgets a deletion. Its entry goes, and those above it that are there
+    /// for nothing else, unless somebody looks at them.
+    fn purge(&mut self, ix: Ix, head: Link) {
+        if !self.replica.purge(ix, head) {
+            return;
+        }
+        let mut at = ix;
+        while self.replica.tree().is_bare(at) && !self.is_looked_at(at) {
+            let Some(parent) = self.replica.tree().get(at).parent() else {
+                return;
+            };
+            self.streams.before_removal(self.replica.tree(), at);
+            self.replica.remove(at);
+            if self.replica.tree().get(at).parent().is_some() {
+                // the top of the internal data stays
+                return;
+            }
+            at = parent;
+        }
+    }
+
+    /// Whether a session or a stream has this entry as its top.
+    fn is_looked_at(&self, ix: Ix) -> bool {
+        self.streams.is_top(ix) || self.sessions().any(|session| session.view.is_root(ix))
     }
 
     /// Writes an entry's present value once more.
@@ -248,3 +312,23 @@ impl<K: Sink> Machine<K> {
         }
     }
 }
+
+/// The names in the value of `:null actor del`.
+fn deleters(value: Option<&[u8]>) -> Vec<NodeName> {
+    let Some(value) = value.and_then(|v| Value::decode(v).ok()) else {
+        return Vec::new();
+    };
+    let Some(Value::List(names)) = value.field("nodes") else {
+        return Vec::new();
+    };
+    let mut group: Vec<NodeName> = Vec::new();
+    for name in names.iter().filter_map(Value::as_str).map(NodeName::new) {
+        if !group.contains(&name) && group.len() < DELETERS {
+            group.push(name);
+        }
+    }
+    group
+}
+
+/// Deleters that are listened to.
+const DELETERS: usize = 256;

@@ -351,6 +351,7 @@ fn a_tree_with_empty_entries_shows_internal_ones_at_their_depth() {
             links: Links::None,
             depths: Depths { min: 0, max },
             empty: true,
+            markers: false,
             window: None,
         };
         a.ask(client, request);
@@ -711,6 +712,7 @@ proptest! {
         before in prop::collection::vec((0u8..6, 0u8..6), 0..20),
         steps in prop::collection::vec(step(), 0..60),
         live in any::<bool>(),
+        markers in any::<bool>(),
     ) {
         let mut a = Node::new("a");
         let (client, writer) = (a.session(), a.session());
@@ -718,17 +720,21 @@ proptest! {
         a.ask(writer, Request::Write(set(&top, b"\x00")));
         for (x, y) in before {
             a.ask(writer, Request::Write(set(&place(x, y), b"\x01")));
+            if x == y {
+                let place = place(x, y);
+                a.ask(writer, Request::Write(Write { value: None, ..set(&place, b"") }));
+            }
         }
         let request = if live {
             watch(top.as_ref(), None)
         } else {
             Request::GetTree {
                 space: Space::User, path: top.as_ref(), links: Links::None,
-                depths: Depths::ALL, empty: false, window: None,
+                depths: Depths::ALL, empty: false, markers, window: None,
             }
         };
         a.ask(client, request);
-        let (mut copy, mut complete) = (BTreeMap::new(), false);
+        let (mut copy, mut gone, mut complete) = (BTreeMap::new(), BTreeSet::new(), false);
         let mut steps = steps.into_iter();
         loop {
             match steps.next() {
@@ -752,10 +758,13 @@ proptest! {
                 match heard {
                     Heard::Node { path, value } => {
                         prop_assert!(live || !complete, "nothing comes after the end");
-                        match value {
-                            Some(value) => copy.insert(path, value),
-                            None => copy.remove(&path),
-                        };
+                        if let Some(value) = value {
+                            gone.remove(&path);
+                            copy.insert(path, value);
+                        } else {
+                            copy.remove(&path);
+                            gone.insert(path);
+                        }
                     }
                     Heard::State("uptodate" | "end") => complete = true,
                     _ => {}
@@ -765,14 +774,20 @@ proptest! {
                 let ix = a.machine.replica().tree().resolve(tree::Ix::ROOT, top.as_ref());
                 let ix = ix.unwrap().unwrap();
                 let tree = a.machine.replica().tree();
-                let (mut all, mut at) = (BTreeMap::new(), Some(ix));
+                let (mut all, mut deleted, mut at) = (BTreeMap::new(), BTreeSet::new(), Some(ix));
                 while let Some(here) = at {
-                    if let Some(value) = tree.get(here).value() {
+                    let entry = tree.get(here);
+                    if let Some(value) = entry.value() {
                         all.insert(tree.path(ix, here), value.to_vec());
+                    } else if entry.head().is_some() {
+                        deleted.insert(tree.path(ix, here));
                     }
                     at = tree.following(ix, here, true);
                 }
                 prop_assert_eq!(&copy, &all);
+                if markers && !live {
+                    prop_assert_eq!(&gone, &deleted);
+                }
                 if !live || steps.len() == 0 {
                     break;
                 }

@@ -15,7 +15,7 @@ use hashbrown::HashTable;
 use thin_vec::ThinVec;
 
 use crate::event::{ChainEnd, Link, NodeIx, Tick, Tock};
-use crate::msgpack::{Fault, Small};
+use crate::msgpack::{Fault, Small, Words};
 use crate::path::{self, ElemError, PathRef, RawPath};
 
 /// An entry's place in the arena. May be reused once its entry is gone.
@@ -132,10 +132,13 @@ impl Entry {
 
     /// Replaces the value; the old one is left in `old` if there was one.
     /// Values of equal length need no new memory.
+    #[inline]
     pub fn replace_value(&mut self, value: Option<&[u8]>, old: &mut Vec<u8>) {
         old.clear();
-        // one large value is no reason to keep its room
-        old.shrink_to(KEPT_ROOM);
+        if old.capacity() > KEPT_ROOM {
+            // one large value is no reason to keep its room
+            old.shrink_to(KEPT_ROOM);
+        }
         if let Some(present) = &mut self.value {
             old.extend_from_slice(present);
             if let Some(value) = value
@@ -145,6 +148,11 @@ impl Entry {
                 return;
             }
         }
+        self.set_value(value);
+    }
+
+    #[inline(never)] // takes and gives back memory
+    fn set_value(&mut self, value: Option<&[u8]>) {
         self.value = value.map(|value| {
             let mut kept = ThinVec::with_capacity(value.len());
             kept.extend_from_slice(value);
@@ -179,8 +187,8 @@ pub struct Tree {
     chains: Vec<Option<LongChain>>,
     free_chains: Vec<u32>,
     len: usize,
-    index: Box<[HashTable<u32>]>,
-    key: u64,
+    index: Box<[HashTable<u32>; SHARDS]>,
+    secret: Secret,
 }
 
 impl Tree {
@@ -195,8 +203,8 @@ impl Tree {
             chains: Vec::new(),
             free_chains: Vec::new(),
             len: 1,
-            index: (0..SHARDS).map(|_| HashTable::new()).collect(),
-            key,
+            index: Box::new([const { HashTable::new() }; SHARDS]),
+            secret: Secret::new(key),
         }
     }
 
@@ -222,33 +230,31 @@ impl Tree {
         &mut self.entries[ix.index()]
     }
 
-    #[inline]
-    fn hash(&self, parent: Ix, element: &[u8]) -> u64 {
-        hash(self.key, parent, element)
-    }
-
     /// The child that an encoded element names.
-    #[inline]
+    #[inline(always)] // its callers are the loops over paths
     #[must_use]
     #[allow(clippy::indexing_slicing)] // a shard's number is below SHARDS
     pub fn child(&self, parent: Ix, element: &[u8]) -> Option<Ix> {
-        let hash = self.hash(parent, element);
-        let shard = &self.index[shard(hash)];
-        // nearly all names are short texts, whose bytes are equal or they are not
-        let found = if is_short_text(element) {
-            shard.find(hash, |n| {
-                let entry = self.get(Ix(*n));
-                entry.parent == parent && entry.key.is(element)
-            })
-        } else {
-            shard.find(hash, |n| self.is(Ix(*n), parent, element))
+        let Some(name) = path::short_text(element) else {
+            return self.child_by_any(parent, element);
         };
+        let hash = self.secret.hash_short(parent, name);
+        let found = self.index[shard(hash)].find(hash, |n| {
+            let entry = self.get(Ix(*n));
+            entry.parent == parent && entry.key.words() == Some(name)
+        });
         found.map(|n| Ix(*n))
     }
 
-    fn is(&self, ix: Ix, parent: Ix, element: &[u8]) -> bool {
-        let entry = self.get(ix);
-        entry.parent == parent && path::same_elem(entry.key.bytes(), element)
+    #[inline(never)] // nearly all names are short texts
+    #[allow(clippy::indexing_slicing)] // as in `child`
+    fn child_by_any(&self, parent: Ix, element: &[u8]) -> Option<Ix> {
+        let hash = self.secret.hash(parent, element);
+        let found = self.index[shard(hash)].find(hash, |n| {
+            let entry = self.get(Ix(*n));
+            entry.parent == parent && path::same_elem(entry.key.bytes(), element)
+        });
+        found.map(|n| Ix(*n))
     }
 
     /// The entry at `path` below `from`.
@@ -305,11 +311,11 @@ impl Tree {
                 self.get_mut(ix).prev = ix;
             }
         }
-        let hash = self.hash(parent, &key);
-        let (entries, key) = (&self.entries, self.key);
+        let (entries, secret) = (&self.entries, self.secret);
+        let hash = secret.hash(parent, &key);
         self.index[shard(hash)].insert_unique(hash, ix.0, |n| {
             let entry = &entries[Ix(*n).index()];
-            self::hash(key, entry.parent, entry.key.bytes())
+            secret.hash(entry.parent, entry.key.bytes())
         });
         self.len += 1;
         Ok(ix)
@@ -353,18 +359,21 @@ impl Tree {
     }
 
     /// Replaces an entry's chain.
+    #[inline]
     pub fn set_chain(&mut self, ix: Ix, links: &[Link], end: ChainEnd) {
         let place = self.get(ix).chain;
         let entry = self.get_mut(ix);
         entry.head = links.first().copied().unwrap_or(NO_LINK);
         let long = links.len() > 1 || (end == ChainEnd::Cut && !links.is_empty());
-        if place == NO_CHAIN && !long {
-            return;
+        if place != NO_CHAIN || long {
+            let links = links.into();
+            self.set_long_chain(ix, long.then_some(LongChain { links, end }));
         }
-        let long = long.then(|| LongChain {
-            links: links.into(),
-            end,
-        });
+    }
+
+    #[inline(never)] // nearly all chains have one link
+    fn set_long_chain(&mut self, ix: Ix, long: Option<LongChain>) {
+        let place = self.get(ix).chain;
         let place = match (place, &long) {
             (NO_CHAIN, _) => self.free_chains.pop().unwrap_or_else(|| {
                 self.chains.push(None);
@@ -400,7 +409,7 @@ impl Tree {
         }
         let entry = self.get(ix);
         let (parent, next, prev) = (entry.parent, entry.next, entry.prev);
-        let hash = self.hash(parent, entry.key.bytes());
+        let hash = self.secret.hash(parent, entry.key.bytes());
         if let Ok(found) = self.index[shard(hash)].find_entry(hash, |n| *n == ix.0) {
             found.remove();
         }
@@ -471,19 +480,53 @@ impl Tree {
     }
 }
 
-/// Whether an element is a text in its shortest form.
-#[inline]
-const fn is_short_text(element: &[u8]) -> bool {
-    matches!(element.first(), Some(0xa0..=0xbf))
+/// What keeps others from choosing names whose hashes are equal.
+#[derive(Debug, Clone, Copy)]
+struct Secret {
+    seed: u64,
+    low: u64,
+    high: u64,
+    /// Odd, so that parents stay distinct
+    parent: u64,
 }
 
-#[inline(always)]
-fn hash(key: u64, parent: Ix, element: &[u8]) -> u64 {
-    // any odd number with many bits set spreads the parents
-    let seed = key ^ u64::from(parent.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let mut hasher = FixedState::with_seed(seed).build_hasher();
-    path::hash_elem(element, &mut hasher);
-    hasher.finish()
+impl Secret {
+    fn new(seed: u64) -> Self {
+        let hash = FixedState::with_seed(seed);
+        Self {
+            seed,
+            low: hash.hash_one(0),
+            high: hash.hash_one(1),
+            parent: hash.hash_one(2) | 1,
+        }
+    }
+
+    #[inline]
+    fn hash(&self, parent: Ix, element: &[u8]) -> u64 {
+        if let Some(name) = path::short_text(element) {
+            return self.hash_short(parent, name);
+        }
+        let seed = self.seed ^ self.spread(parent);
+        let mut hasher = FixedState::with_seed(seed).build_hasher();
+        path::hash_elem(element, &mut hasher);
+        hasher.finish()
+    }
+
+    /// One multiplication of secret factors, as the general hasher does for
+    /// so few bytes, without its ways for more of them.
+    #[inline]
+    fn hash_short(&self, parent: Ix, name: Words) -> u64 {
+        let a = u128::from(name.low ^ self.low);
+        let b = u128::from(name.high ^ self.high ^ self.spread(parent));
+        #[allow(clippy::cast_possible_truncation)] // both halves are taken
+        let (low, high) = ((a * b) as u64, ((a * b) >> 64) as u64);
+        low ^ high
+    }
+
+    #[inline]
+    fn spread(&self, parent: Ix) -> u64 {
+        u64::from(parent.0).wrapping_mul(self.parent)
+    }
 }
 
 #[inline]
@@ -617,6 +660,32 @@ mod tests {
             None,
             "a walk stays below its top"
         );
+    }
+
+    #[test]
+    fn short_names_are_spread_over_the_tables() {
+        for key in [0, 1, u64::MAX] {
+            let secret = Secret::new(key);
+            // the bits that choose the table, the place in it, and the tag
+            let parts = [|h: u64| shard(h) as u64, |h| h & 0xfff, |h| h >> 57];
+            for part in parts {
+                let mut hits = std::collections::BTreeMap::new();
+                for n in 0..4096u32 {
+                    let name = format!("{n:06}");
+                    let mut element = Vec::new();
+                    crate::msgpack::write::str(&mut element, &name);
+                    let by_name = secret.hash(Ix::ROOT, &element);
+                    let by_parent = secret.hash(Ix(n), b"\xa1a");
+                    for hash in [by_name, by_parent] {
+                        *hits.entry(part(hash)).or_insert(0) += 1;
+                    }
+                }
+                let most = hits.values().max().copied().unwrap_or(0);
+                let mean = 8192 / hits.len();
+                assert!(hits.len() > 120, "{} places", hits.len());
+                assert!(most < 2 * mean + 12, "{most} in one place, {mean} in most");
+            }
+        }
     }
 
     #[test]

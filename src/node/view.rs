@@ -13,13 +13,13 @@ use std::borrow::Cow;
 
 use crate::event::{
     Chain, ChainEnd, Expect, Links, MOST_MEMBERS, MemberInfo, Members, NamedLink, NodeInfo,
-    NodeName, Refused, Space, StateWanted, Tick, TickSet, Tock, Write,
+    NodeName, Refused, Shared, Space, StateWanted, Tick, TickSet, Tock, Write,
 };
 use crate::node::Limits;
 use crate::node::merge::{Exhausted, Replica};
 use crate::node::tree::Entry;
 
-use crate::node::watch::LastPath;
+use crate::node::watch::{Delivery, LastPath, Shape};
 use crate::path::{ElemError, PathRef, RawPath};
 use crate::value::{self, Value};
 
@@ -79,6 +79,12 @@ impl ViewState {
     #[must_use]
     pub fn is_below(&self) -> bool {
         self.root != Ix::ROOT
+    }
+
+    /// Whether this entry is the session's root.
+    #[must_use]
+    pub fn is_root(&self, ix: Ix) -> bool {
+        self.root == ix
     }
 
     /// Whether a change of the entry at the end of `way` (the places from
@@ -346,6 +352,18 @@ impl<'m> View<'m> {
         last.shorten(self.replica.tree(), way, out)
     }
 
+    /// The path for the next message about a change, and what the last one
+    /// left.
+    #[inline]
+    pub fn deliver<'d>(
+        &self,
+        delivery: &'d mut Delivery,
+        shape: Shape,
+        way: &[Ix],
+    ) -> (&'d RawPath, &'d Shared) {
+        delivery.next(shape, self.replica.tree(), way)
+    }
+
     /// This run, and the number of the last change.
     #[must_use]
     pub const fn at(&self) -> (u64, u64) {
@@ -521,6 +539,13 @@ impl<'m> View<'m> {
         self.replica.tree().get(ix).value().is_some()
     }
 
+    /// Whether an entry had a value and was deleted.
+    #[must_use]
+    pub fn is_marker(&self, ix: Ix) -> bool {
+        let entry = self.replica.tree().get(ix);
+        entry.value().is_none() && entry.head().is_some()
+    }
+
     /// An entry's last tock.
     #[must_use]
     pub fn tock_of(&self, ix: Ix) -> Tock {
@@ -563,6 +588,7 @@ impl<'m> View<'m> {
     ///
     /// # Errors
     /// Everything but what depends on the entry's present state.
+    #[inline]
     pub fn admit<'a>(&self, write: &Write<'a>) -> Result<Admitted<'a>, Refused> {
         let found = self.find(write.space, write.path, Nulls::First)?;
         let top = self.top(write.space);
@@ -603,6 +629,7 @@ impl<'m> View<'m> {
     ///
     /// # Errors
     /// If it is refused; nothing has changed then.
+    #[inline]
     pub fn write(&mut self, write: &Write<'_>) -> Result<Written, Refused> {
         let Admitted { found, value } = self.admit(write)?;
         let entry = found.map(|ix| self.replica.tree().get(ix));

@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, VecDeque};
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
-use crate::event::{Depths, Handle, Links, SessionId, Tock, Topic};
+use crate::event::{Depths, Handle, Links, SessionId, Shared, Tock, Topic};
 use crate::node::tree::{Ix, Tree};
 use crate::path::RawPath;
 
@@ -74,6 +74,8 @@ pub struct Subtree {
     pub depths: Depths,
     /// Also entries without value, in the state
     pub empty: bool,
+    /// Also deleted ones
+    pub markers: bool,
     /// Number each change
     pub numbered: bool,
     /// Whether changes go on after the state
@@ -84,6 +86,21 @@ pub struct Subtree {
     pub walk: Option<Walk>,
     /// The last path sent
     pub last: LastPath,
+}
+
+impl Subtree {
+    /// The shape of a message with so many elements left out and shown.
+    #[inline]
+    #[must_use]
+    pub const fn shape(&self, depth: u32, count: u32) -> Shape {
+        Shape {
+            links: self.links,
+            numbered: self.numbered,
+            whole: self.whole,
+            depth,
+            count,
+        }
+    }
 }
 
 /// Where a walk is.
@@ -120,6 +137,24 @@ impl Walk {
         }
     }
 
+    /// An entry of the subtree `top`, which has no children, is about to be
+    /// removed.
+    fn before_removal(&mut self, tree: &Tree, top: Ix, ix: Ix) {
+        self.marked.remove(&ix);
+        match &mut self.next {
+            Next::Nothing => {}
+            Next::Changed(list) => list.retain(|i| *i != ix),
+            Next::Entry(way) if way.last() == Some(&ix) => match tree.following(top, ix, true) {
+                None => self.next = Next::Nothing,
+                Some(next) => {
+                    way.clear();
+                    tree.way(top, next, way);
+                }
+            },
+            Next::Entry(_) => {}
+        }
+    }
+
     /// The entry has just been sent.
     pub fn mark(&mut self, ix: Ix) {
         if self.marked.len() < MARKS {
@@ -133,20 +168,86 @@ impl Walk {
 pub struct LastPath(Vec<Ix>);
 
 impl LastPath {
+    /// An entry is about to be removed: its place may become another's. What
+    /// the receiver shares with the next path ends above it.
+    fn forget(&mut self, ix: Ix) {
+        if let Some(at) = self.0.iter().position(|i| *i == ix) {
+            self.0.truncate(at);
+        }
+    }
+
     /// Turns the way to an entry into `(elements shared, the others)`, which
     /// go to `out`.
     pub fn shorten(&mut self, tree: &Tree, way: &[Ix], out: &mut RawPath) -> (u32, u32) {
+        let (shared, others) = self.advance(way);
+        spell(tree, way, others, out);
+        (shared, others)
+    }
+
+    /// Goes on to the entry that `way` leads to: how many elements it shares
+    /// with the last one, and how many others there are.
+    #[inline]
+    pub fn advance(&mut self, way: &[Ix]) -> (u32, u32) {
         let shared = self.0.iter().zip(way).take_while(|(a, b)| a == b).count();
         let rest = way.get(shared..).unwrap_or(&[]);
-        out.clear();
-        for ix in rest {
-            out.push(tree.get(*ix).key());
-        }
         self.0.truncate(shared);
         self.0.extend_from_slice(rest);
         // paths are bounded far below 2^32 elements
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         (count(shared), count(rest.len()))
+    }
+}
+
+/// Writes a way's last `count` elements.
+fn spell(tree: &Tree, way: &[Ix], count: u32, out: &mut RawPath) {
+    out.clear();
+    let start = way.len().saturating_sub(count as usize);
+    for ix in way.get(start..).unwrap_or(&[]) {
+        out.push(tree.get(*ix).key());
+    }
+}
+
+/// A change that is being told to those who watch. Most get the same message:
+/// it is encoded once for each shape.
+#[derive(Debug, Default)]
+pub struct Delivery {
+    shape: Option<Shape>,
+    path: RawPath,
+    shared: Shared,
+}
+
+/// All that can differ between two messages about one change, but for the
+/// request's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Links to show
+    pub links: Links,
+    /// Whether the change's number is shown
+    pub numbered: bool,
+    /// Whether the subtree is the session's whole tree
+    pub whole: bool,
+    /// How many elements of the path are left out
+    pub depth: u32,
+    /// How many are not
+    pub count: u32,
+}
+
+impl Delivery {
+    /// A change is to be told.
+    pub fn begin(&mut self) {
+        self.shape = None;
+    }
+
+    /// The next message has this shape; `way` leads to its entry. Returns the
+    /// elements of the path and what the last message of this shape left.
+    #[inline]
+    pub fn next(&mut self, shape: Shape, tree: &Tree, way: &[Ix]) -> (&RawPath, &Shared) {
+        if self.shape != Some(shape) {
+            self.shape = Some(shape);
+            self.shared.clear();
+            spell(tree, way, shape.count, &mut self.path);
+        }
+        (&self.path, &self.shared)
     }
 }
 
@@ -265,6 +366,44 @@ impl Streams {
     #[must_use]
     pub fn at(&self, top: Ix) -> &[StreamIx] {
         self.by_top.get(&top).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether a stream works on the subtree at `ix`.
+    #[must_use]
+    pub fn is_top(&self, ix: Ix) -> bool {
+        self.by_top.contains_key(&ix)
+            || self
+                .slots
+                .iter()
+                .flatten()
+                .any(|stream| matches!(&stream.kind, Kind::Delete(deletion) if deletion.top == ix))
+    }
+
+    /// An entry is about to be removed: whoever was to look at it next looks
+    /// at the one behind it, and nobody remembers it.
+    pub fn before_removal(&mut self, tree: &Tree, ix: Ix) {
+        for stream in self.slots.iter_mut().flatten() {
+            match &mut stream.kind {
+                Kind::Monitor { .. } => {}
+                Kind::Subtree(subtree) => {
+                    subtree.last.forget(ix);
+                    if let Some(walk) = &mut subtree.walk {
+                        walk.before_removal(tree, subtree.top, ix);
+                    }
+                }
+                Kind::Delete(deletion) => {
+                    deletion.last.forget(ix);
+                    if deletion.next == Some(ix) {
+                        deletion.next = tree.following(deletion.top, ix, true);
+                    }
+                }
+                Kind::Enum(list) => {
+                    if list.next == Some(ix) {
+                        list.next = tree.get(ix).next_sibling();
+                    }
+                }
+            }
+        }
     }
 
     /// The streams that hear messages.

@@ -46,11 +46,34 @@ impl From<Fault> for PathError {
 /// # Errors
 /// Broken encodings, elements that none can be, and everything beyond the
 /// limits of this module.
+#[inline(always)]
 pub fn check(path: PathRef<'_>) -> Result<usize, PathError> {
     let bytes = path.bytes();
     if bytes.len() > MAX_BYTES {
         return Err(PathError::TooLong);
     }
+    match count_short_texts(bytes) {
+        Some(count) if count > MAX_ELEMENTS => Err(PathError::TooMany),
+        Some(count) => Ok(count),
+        None => check_any(bytes),
+    }
+}
+
+/// The number of elements of a path that holds nothing but short ASCII texts,
+/// as nearly every path does.
+#[inline]
+fn count_short_texts(bytes: &[u8]) -> Option<usize> {
+    let (mut rest, mut count) = (bytes, 0);
+    while let Some((marker @ 0xa0..=0xbf, after)) = rest.split_first() {
+        rest = after.get(usize::from(marker & 0x1f)..)?;
+        count += 1;
+    }
+    // nothing but the elements' first bytes is beyond ASCII
+    (rest.is_empty() && msgpack::beyond_ascii(bytes) == count).then_some(count)
+}
+
+#[inline(never)]
+fn check_any(bytes: &[u8]) -> Result<usize, PathError> {
     let mut rest = bytes;
     let mut count = 0;
     while let Some((marker, after)) = rest.split_first() {
@@ -59,11 +82,10 @@ pub fn check(path: PathRef<'_>) -> Result<usize, PathError> {
             return Err(PathError::TooMany);
         }
         rest = match marker {
-            // a short text: nearly every element
             0xa0..=0xbf => {
                 let len = usize::from(marker & 0x1f);
                 let (text, after) = after.split_at_checked(len).ok_or(Fault::Incomplete)?;
-                if !text.is_ascii() && core::str::from_utf8(text).is_err() {
+                if core::str::from_utf8(text).is_err() {
                     return Err(Fault::Utf8(bytes.len() - rest.len()).into());
                 }
                 after

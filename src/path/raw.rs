@@ -3,7 +3,7 @@
 
 use std::hash::{Hash, Hasher};
 
-use crate::msgpack::{self, EXT_BIG, EXT_MARKED, EXT_PATH, Fault, Head, Reader, write};
+use crate::msgpack::{self, EXT_BIG, EXT_MARKED, EXT_PATH, Fault, Head, Reader, Words, write};
 
 /// Why bytes cannot be an element of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -81,8 +81,14 @@ impl<'a> Iterator for Elements<'a> {
         if self.0.is_empty() {
             return None;
         }
-        let split = msgpack::skip(self.0).map(|len| self.0.split_at_checked(len));
-        match split {
+        let len = match self.0.first() {
+            // a short text: nearly every element
+            Some(marker @ 0xa0..=0xbf) if self.0.len() > usize::from(marker & 0x1f) => {
+                Ok(usize::from(marker & 0x1f) + 1)
+            }
+            _ => msgpack::skip(self.0),
+        };
+        match len.map(|len| self.0.split_at_checked(len)) {
             Ok(Some((element, rest))) => {
                 self.0 = rest;
                 Some(Ok(element))
@@ -120,6 +126,11 @@ impl RawPath {
     /// Appends `null`, as first element: where internal data begin.
     pub fn push_nil(&mut self) {
         write::nil(&mut self.0);
+    }
+
+    /// Keeps the first `bytes` bytes, which must be whole elements.
+    pub fn truncate(&mut self, bytes: usize) {
+        self.0.truncate(bytes);
     }
 
     /// Makes this the root again, keeping the memory.
@@ -288,6 +299,26 @@ fn trimmed(n: i128) -> Vec<u8> {
         .collect()
 }
 
+/// A text of up to thirteen bytes, in its shortest form. Such elements name
+/// the same child if and only if these words are equal; `None` for all others.
+#[inline]
+#[must_use]
+pub fn short_text(element: &[u8]) -> Option<Words> {
+    match element.first()? {
+        0xa0..=0xbf => Words::new(element),
+        0xd9..=0xdb => short_text_in_long_form(element),
+        _ => None,
+    }
+}
+
+#[cold]
+fn short_text_in_long_form(element: &[u8]) -> Option<Words> {
+    let text = Reader::new(element).text().ok()??;
+    let mut shortest = Vec::new();
+    write::str(&mut shortest, text);
+    Words::new(&shortest)
+}
+
 /// Feeds what [`same_elem`] compares to a hasher.
 #[inline]
 pub fn hash_elem<H: Hasher>(bytes: &[u8], hasher: &mut H) {
@@ -418,6 +449,7 @@ mod tests {
     fn assert_same(a: &[u8], b: &[u8]) {
         assert!(same_elem(a, b) && same_elem(b, a), "{a:02x?} {b:02x?}");
         assert_eq!(hash(a), hash(b), "{a:02x?} {b:02x?}");
+        assert_eq!(short_text(a), short_text(b), "{a:02x?} {b:02x?}");
     }
 
     #[track_caller]
@@ -464,6 +496,8 @@ mod tests {
     fn long_forms_of_a_text_are_the_same_text() {
         assert_same(b"\xa1a", b"\xd9\x01a");
         assert_other(b"\xa1a", b"\xd9\x01b");
+        assert!(short_text(b"\xda\x00\x0dthirteen-byte").is_some());
+        assert!(short_text(b"\xaefourteen-bytes").is_none());
         let mut out = Vec::new();
         normalise(b"\xd9\x01a", &mut out).unwrap();
         assert_eq!(out, b"\xa1a");

@@ -197,6 +197,12 @@ impl Connection {
                 break;
             }
             let rest = bytes.get(used..).unwrap_or(&[]);
+            if let Some(usual) = self.inbox.usual(rest) {
+                let (handle, request) = (usual.handle(), usual.request());
+                inner.machine.handle_client(now, self.id, &handle, request);
+                used += usual.len();
+                continue;
+            }
             match self.inbox.next(rest) {
                 Ok(None) => break,
                 Ok(Some((len, message))) => {
@@ -257,6 +263,7 @@ fn unsent(machine: &mut Machine<Outbox>, id: SessionId) -> usize {
     machine.sink(id).map_or(0, |sink| sink.bytes().len())
 }
 
+#[inline(never)] // what is usual has not come this way
 fn handle(now: Timestamp, machine: &mut Machine<Outbox>, id: SessionId, message: Incoming<'_>) {
     match message {
         Incoming::Request(handle, request) => machine.handle_client(now, id, &handle, request),

@@ -6,13 +6,15 @@
 
 mod decode;
 mod errors;
-mod fields;
+pub(in crate::wire) mod fields;
 mod members;
 mod outbox;
+mod usual;
 
 pub use decode::{Inbox, Incoming};
 pub use errors::{kind, text};
 pub use outbox::{Outbox, Windows};
+pub use usual::Usual;
 
 /// This program's version, as the greeting shows it; nobody decides by it.
 pub const VERSION: [u64; 3] = [

@@ -11,6 +11,7 @@ mod cluster_wire;
 mod config;
 mod documents;
 mod eval;
+mod fetch;
 mod hostile;
 mod json;
 mod layers;

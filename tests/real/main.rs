@@ -10,6 +10,7 @@ mod support;
 mod cli;
 mod client;
 mod data;
+mod fetch;
 mod mqtt;
 mod replay;
 
@@ -86,6 +87,7 @@ fn main() -> ExitCode {
     client::add(&mut tests, broker_port);
     data::add(&mut tests);
     mqtt::add(&mut tests, broker_port);
+    fetch::add(&mut tests, broker_port);
     replay::add(&mut tests, broker_port);
     let conclusion = libtest_mimic::run(&arguments, tests.trials);
     drop(broker);

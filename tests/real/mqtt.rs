@@ -65,6 +65,23 @@ pub(crate) fn add(tests: &mut Tests, broker_port: u16) {
         Needs::Mosquitto,
         move || what_is_no_message_of_ours_harms_nobody(broker_port),
     );
+    for version in versions {
+        tests.add(
+            &format!("mqtt::a_server_is_the_broker_{version}"),
+            Needs::Nothing,
+            move || a_server_is_the_broker(version),
+        );
+    }
+    tests.add(
+        "mqtt::another_server_follows_the_broker",
+        Needs::Nothing,
+        another_server_follows_the_broker,
+    );
+    tests.add(
+        "mqtt::a_burst_arrives_through_the_server",
+        Needs::Nothing,
+        a_burst_arrives_through_the_server,
+    );
     tests.add(
         "mqtt::a_silent_broker_is_given_up",
         Needs::Mosquitto,
@@ -276,16 +293,22 @@ fn nodes_hear_each_other(port: u16, version: &str) {
 }
 
 fn a_burst_arrives(port: u16, version: &str) {
-    const COUNT: u64 = 20_000;
     let root = root("burst", version);
     let mut a = Peer::up("a", &root, at(port, version));
     let mut b = Peer::up("b", &root, at(port, version));
+    burst(&mut a, &mut b);
+}
+
+/// What one says in a burst both hear, in order.
+fn burst(a: &mut Peer, b: &mut Peer) {
+    const COUNT: u64 = 20_000;
+    let from = a.name.as_str().to_owned();
     for tick in 1..=COUNT {
-        a.tell(update("a", tick, 60));
+        a.tell(update(&from, tick, 60));
     }
-    for peer in [&mut b, &mut a] {
+    for peer in [b, a] {
         for tick in 1..=COUNT {
-            let wanted = Input::Peer(Box::new(update("a", tick, 60)));
+            let wanted = Input::Peer(Box::new(update(&from, tick, 60)));
             let got = peer.next(Instant::now() + PATIENCE);
             assert!(got.as_ref() == Some(&wanted), "{tick}: {got:?}");
         }
@@ -478,4 +501,65 @@ fn a_silent_broker_is_given_up() {
     a.wait_for("down", |input| *input == Input::Down);
     broker.signal(Signal::CONT);
     a.wait_for("up", |input| *input == Input::Up);
+}
+
+/// A server that is the broker if nobody else is.
+fn alone(port: u16, version: &str) -> config::Mqtt {
+    configured(&[
+        format!("uri=mqtt://localhost:{port}"),
+        format!("version={version}"),
+        "embedded=always".to_owned(),
+    ])
+}
+
+fn a_server_is_the_broker(version: &str) {
+    let port = free_port();
+    let root = root("alone", version);
+    let mut a = Peer::up("a", &root, alone(port, version));
+    let mut b = Peer::up("b", &root, alone(port, version));
+    let mut c = Peer::up("c", &root, at(port, version));
+    let long = update("b", 1, 3_000_000);
+    b.tell(long.clone());
+    for peer in [&mut a, &mut b, &mut c] {
+        peer.hears(&long);
+    }
+    c.backend.take(Effect::Subscribe(levels("x/#")));
+    c.until(1);
+    a.send("x/y", b"to c");
+    c.wait_for("a's message", |i| *i == message("x/y", b"to c"));
+    let crash = gone(&b.name);
+    drop(b);
+    c.hears(&crash);
+    // who is the broker tells all before it ends
+    let gone = gone(&a.name);
+    a.close();
+    c.hears(&gone);
+    c.wait_for("down", |input| *input == Input::Down);
+}
+
+fn another_server_follows_the_broker() {
+    let port = free_port();
+    let root = "test/follow";
+    let owner = Peer::up("a", root, alone(port, "3.1.1"));
+    let mut others: Vec<_> = ["b", "c", "d"]
+        .map(|name| Peer::up(name, root, alone(port, "3.1.1")))
+        .into();
+    drop(owner);
+    for peer in &mut others {
+        peer.wait_for("down", |input| *input == Input::Down);
+        peer.wait_for("up", |input| *input == Input::Up);
+    }
+    let said = update("c", 9, 9);
+    others[1].tell(said.clone());
+    for peer in &mut others {
+        peer.hears(&said);
+    }
+}
+
+fn a_burst_arrives_through_the_server() {
+    let port = free_port();
+    let mut a = Peer::up("a", "test/within", alone(port, "3.1.1"));
+    let mut b = Peer::up("b", "test/within", alone(port, "3.1.1"));
+    burst(&mut a, &mut b);
+    burst(&mut b, &mut a);
 }

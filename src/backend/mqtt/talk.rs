@@ -7,6 +7,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::dice::Dice;
+#[cfg(feature = "broker")]
+use super::host::{self, Host};
 use super::link::Link;
 use super::session::{Session, SessionError};
 use super::words::Words;
@@ -45,32 +47,48 @@ async fn talk(setup: &Setup, link: &Link) {
     let mut dice = Dice::random();
     let mut words = Words::new(&setup.node, setup.part, &mut dice, now());
     let mut outage = Outage::default();
+    #[cfg(feature = "broker")]
+    let mut host = Host::new(setup, now());
+    #[cfg(feature = "broker")]
+    if host.is_some() {
+        outage.stagger = host::STAGGER;
+    }
     loop {
         let opened = tokio::select! {
             biased;
             _ = link.ended() => return,
             opened = Session::open(setup, link, &mut words, &mut dice) => opened,
         };
-        let why = match opened {
+        let pause = match opened {
             Ok(session) => {
                 outage.is_over(setup);
                 let began = now();
-                match session.run().await {
+                let why = match session.run().await {
                     Ok(_) => return,
-                    Err(why) => {
-                        link.down();
-                        outage.begins(began);
-                        why
-                    }
-                }
+                    Err(why) => why,
+                };
+                link.down();
+                outage.begins(began);
+                outage.tell(setup, &why);
+                outage.pause(&mut dice)
             }
-            Err(why) => why,
+            #[cfg(feature = "broker")]
+            Err(why)
+                if why.is_refused()
+                    && let Some(host) = &mut host
+                    && host.step_in(now()).await =>
+            {
+                continue;
+            }
+            Err(why) => {
+                outage.tell(setup, &why);
+                outage.pause(&mut dice)
+            }
         };
-        outage.tell(setup, &why);
         tokio::select! {
             biased;
             _ = link.ended() => return,
-            () = tokio::time::sleep(outage.pause(&mut dice)) => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
@@ -79,6 +97,8 @@ async fn talk(setup: &Setup, link: &Link) {
 #[derive(Debug, Default)]
 struct Outage {
     attempts: u32,
+    /// Greatest first pause, if many want the same at once
+    stagger: Duration,
     told: bool,
 }
 
@@ -111,6 +131,9 @@ impl Outage {
             .saturating_mul(1 << self.attempts.min(16))
             .min(LONGEST);
         self.attempts = self.attempts.saturating_add(1);
+        if self.attempts == 1 && !self.stagger.is_zero() {
+            return dice.up_to(self.stagger);
+        }
         longest / 2 + dice.up_to(longest / 2)
     }
 }

@@ -21,6 +21,7 @@ impl<K: Sink> Machine<K> {
             links,
             depths,
             empty,
+            markers,
             window,
         } = *request
         else {
@@ -37,6 +38,7 @@ impl<K: Sink> Machine<K> {
             links,
             depths,
             empty,
+            markers,
             numbered: false,
             live: false,
             resumed: None,
@@ -86,7 +88,10 @@ impl<K: Sink> Machine<K> {
             }
             used += 1;
             let ix = way.last().copied().unwrap_or(subtree.top);
-            let visible = changed || subtree.empty || view.has_value(ix);
+            let visible = changed
+                || subtree.empty
+                || view.has_value(ix)
+                || (subtree.markers && view.is_marker(ix));
             if visible && !walk.marked.remove(&ix) && subtree.depths.contain(depth(way)) {
                 send_entry(&view, sink, handle, subtree, ix, way, &mut path);
             }

@@ -95,6 +95,9 @@ impl<K: Sink> Machine<K> {
         if !self.suspended.is_empty() && self.suspended.blocks(id, write) {
             return self.wait(id, handle, write, None);
         }
+        if self.guard.is_none() {
+            return self.perform(id, handle, write);
+        }
         match self.question(id, write)? {
             None => self.perform(id, handle, write),
             Some(question) => {

@@ -45,6 +45,7 @@ impl<K: Sink> Machine<K> {
             links,
             depths,
             empty,
+            markers: false,
             numbered,
             live: true,
             resumed,

@@ -310,6 +310,9 @@ impl Cluster {
             }
             Fetched::State(info, tock) => {
                 replica.saw_tock(*tock);
+                if comparing {
+                    self.note_known(info);
+                }
                 replica.inform(info)
             }
             Fetched::Done if comparing => {

@@ -12,14 +12,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::event::{Event, NodeInfo, NodeName, Say, Tick};
+use crate::event::{Event, NodeInfo, NodeName, Say, Tick, TickSet};
 use crate::node::merge::Replica;
 use crate::node::time::Timestamp;
 use crate::node::tree::Ix;
 
 use super::actor::half_to;
 use super::repair::is_ahead;
-use super::{Cluster, Report};
+use super::{Act, Cluster, Report};
 
 /// What is being done about a split.
 #[derive(Debug)]
@@ -64,8 +64,8 @@ pub(super) struct Diverged {
     with: Option<(NodeName, u64, u64, u32)>,
     /// When to ask all for their sums, or to fetch
     at: Option<Timestamp>,
-    /// The comparison under way: its fetch, and entries seen in it
-    fetch: Option<(u64, BTreeSet<Ix>)>,
+    /// The comparison under way
+    fetch: Option<Comparison>,
     /// Entries to send again
     again: Vec<Ix>,
     /// No comparison before
@@ -74,13 +74,24 @@ pub(super) struct Diverged {
     pause: Duration,
 }
 
+/// Another node's state being compared with this one's.
+#[derive(Debug, Default)]
+struct Comparison {
+    /// Names its fetch
+    id: u64,
+    /// Entries that both have with the same last change
+    same: BTreeSet<Ix>,
+    /// What the other one has no more interest in
+    known: Vec<(NodeName, TickSet)>,
+}
+
 impl Diverged {
     pub(super) const fn next_timeout(&self) -> Option<Timestamp> {
         self.at
     }
 
     pub(super) fn is_fetching(&self, id: u64) -> bool {
-        self.fetch.as_ref().is_some_and(|(n, _)| *n == id)
+        self.fetch.as_ref().is_some_and(|c| c.id == id)
     }
 
     pub(super) fn failed(&mut self, now: Timestamp) {
@@ -233,18 +244,43 @@ impl Cluster {
             return;
         }
         self.report(Report::Differs(node.clone()));
+        self.begin_comparison(replica, node);
+    }
+
+    fn begin_comparison(&mut self, replica: &Replica, node: NodeName) {
         self.next_fetch += 1;
         let id = self.next_fetch;
-        self.diverged.fetch = Some((id, BTreeSet::new()));
+        self.diverged.fetch = Some(Comparison {
+            id,
+            ..Comparison::default()
+        });
         self.diverged.pause = (self.diverged.pause * 2)
             .max(self.cycle())
             .min(self.cycle() * 30);
         self.fetch(replica, id, node);
     }
 
+    /// Deletions have been forgotten while this node was away: it compares
+    /// itself with a node that has data.
+    pub(super) fn compare_with_anybody(&mut self, replica: &Replica) {
+        if self.diverged.fetch.is_some() || self.diverged.not_before > self.now || !self.is_ready()
+        {
+            return;
+        }
+        let peer = self
+            .members
+            .iter()
+            .filter(|(_, m)| m.data && !m.gone)
+            .max_by_key(|(_, m)| m.heard)
+            .map(|(name, _)| name.clone());
+        if let Some(peer) = peer {
+            self.begin_comparison(replica, peer);
+        }
+    }
+
     /// A comparison has brought an entry, and it has been applied.
     pub(super) fn note_fetched(&mut self, replica: &Replica, event: &Event) {
-        let Some((_, seen)) = &mut self.diverged.fetch else {
+        let Some(comparison) = &mut self.diverged.fetch else {
             return;
         };
         let Ok(Some(ix)) = replica.tree().resolve(Ix::ROOT, event.path.as_ref()) else {
@@ -259,27 +295,46 @@ impl Cluster {
         };
         // what this node has newer is left out here, and so sent again
         if same {
-            seen.insert(ix);
+            comparison.same.insert(ix);
+        }
+    }
+
+    /// A comparison has brought the other node's bookkeeping.
+    pub(super) fn note_known(&mut self, info: &NodeInfo) {
+        if let Some(comparison) = &mut self.diverged.fetch {
+            comparison.known = info.known.clone().unwrap_or_default();
         }
     }
 
     /// A comparison has come to its end.
     pub(super) fn compared(&mut self, replica: &Replica) {
-        let Some((_, seen)) = self.diverged.fetch.take() else {
+        let Some(comparison) = self.diverged.fetch.take() else {
             return;
         };
         self.diverged.with = None;
         self.diverged.not_before = self.now.after(self.diverged.pause);
+        let behind = self.deleter.is_behind();
+        self.deleter.caught_up();
         let mut at = Some(Ix::ROOT);
         while let Some(ix) = at {
-            let entry = replica.tree().get(ix);
-            if entry.head().is_some()
-                && !seen.contains(&ix)
-                && self.diverged.again.len() < SENT_AGAIN
-            {
+            at = replica.tree().following(Ix::ROOT, ix, true);
+            let Some(head) = replica.tree().get(ix).head() else {
+                continue;
+            };
+            if comparison.same.contains(&ix) {
+                continue;
+            }
+            let name = replica.nodes().name(head.node());
+            let of_no_interest = comparison
+                .known
+                .iter()
+                .any(|(n, set)| n == name && set.contains(head.tick().0));
+            if behind && of_no_interest {
+                // deleted, agreed upon and forgotten, all without this node
+                self.acts.push_back(Act::Drop(ix));
+            } else if self.diverged.again.len() < SENT_AGAIN {
                 self.diverged.again.push(ix);
             }
-            at = replica.tree().following(Ix::ROOT, ix, true);
         }
         self.send_some_again(replica);
     }

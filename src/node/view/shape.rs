@@ -6,11 +6,19 @@ use crate::msgpack::{EXT_PATH, Head, Reader};
 use crate::path::PathRef;
 
 /// Checks a write's value (`None`: a deletion) against its place.
+#[inline]
 pub(super) fn check(space: Space, path: PathRef<'_>, value: Option<&[u8]>) -> Result<(), Refused> {
-    let mut elements = path.elements().map_while(Result::ok);
-    if space == Space::User && elements.next() != Some(&[0xc0]) {
+    // `null` is one byte
+    if space == Space::User && path.bytes().first() != Some(&0xc0) {
         return Ok(());
     }
+    check_internal(path, usize::from(space == Space::User), value)
+}
+
+/// As [`check`]; the path below the internal data begins behind `skip`
+/// elements.
+fn check_internal(path: PathRef<'_>, skip: usize, value: Option<&[u8]>) -> Result<(), Refused> {
+    let mut elements = path.elements().map_while(Result::ok).skip(skip);
     let text = |e: &[u8]| Reader::new(e).text().ok().flatten().map(str::to_owned);
     let Some(first) = elements.next().and_then(text) else {
         return Ok(());

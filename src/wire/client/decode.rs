@@ -9,6 +9,7 @@ use crate::path;
 use crate::wire::client::fields::{
     Fields, int, names, node_ticks, path_of, resume, text, tick, tick_sets, truth, type_name,
 };
+use crate::wire::client::usual::{self, Usual};
 use crate::wire::frame::{Frame, FrameError, Splitter};
 
 /// What a client's message is.
@@ -57,12 +58,22 @@ impl Inbox {
         }
     }
 
+    /// The message that `bytes` begin with, if it is whole and one of those
+    /// that most clients send most of the time. If not, ask for the
+    /// [`next`](Self::next).
+    #[inline]
+    pub fn usual<'a>(&self, bytes: &'a [u8]) -> Option<Usual<'a>> {
+        if self.splitter.is_inside() {
+            return None;
+        }
+        usual::read(bytes).filter(|usual| usual.len() <= self.splitter.limit())
+    }
+
     /// The message that `bytes` begin with, and its length; `None` if it is
     /// not complete: call again with these bytes and more.
     ///
     /// # Errors
     /// If no message can be found any more; the connection must end.
-    #[inline]
     pub fn next<'a>(
         &mut self,
         bytes: &'a [u8],
@@ -341,6 +352,7 @@ fn tree<'a>(fields: &Fields<'a>, space: Space) -> Result<Request<'a>, Refused> {
         links: fields.links(Links::None)?,
         depths: fields.depths()?,
         empty: fields.flag("empty"),
+        markers: fields.flag("markers"),
         window: fields.window()?,
     })
 }

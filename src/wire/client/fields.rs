@@ -245,7 +245,7 @@ pub(super) fn tick(raw: &[u8]) -> Result<Tick, Refused> {
     }
 }
 
-pub(super) fn text(raw: &[u8]) -> Result<&str, Refused> {
+pub(in crate::wire) fn text(raw: &[u8]) -> Result<&str, Refused> {
     match Reader::new(raw).text() {
         Ok(Some(text)) => Ok(text),
         _ => Err(wrong(raw, "is not a text")),
@@ -304,7 +304,7 @@ fn topic(raw: &[u8]) -> Result<Topic, Refused> {
 }
 
 /// `{NODE: ranges}`
-pub(super) fn tick_sets(raw: &[u8]) -> Result<Vec<(NodeName, TickSet)>, Refused> {
+pub(in crate::wire) fn tick_sets(raw: &[u8]) -> Result<Vec<(NodeName, TickSet)>, Refused> {
     let mut reader = Reader::new(raw);
     let Ok(Head::Map(n)) = reader.head() else {
         return Err(wrong(raw, "is not a map"));
@@ -341,7 +341,7 @@ fn tick_set(raw: &[u8]) -> Result<TickSet, Refused> {
 }
 
 /// `{NODE: tick or null}`
-pub(super) fn node_ticks(raw: &[u8]) -> Result<Vec<(NodeName, Option<Tick>)>, Refused> {
+pub(in crate::wire) fn node_ticks(raw: &[u8]) -> Result<Vec<(NodeName, Option<Tick>)>, Refused> {
     let mut reader = Reader::new(raw);
     let Ok(Head::Map(n)) = reader.head() else {
         return Err(wrong(raw, "is not a map"));
@@ -361,7 +361,7 @@ pub(super) fn node_ticks(raw: &[u8]) -> Result<Vec<(NodeName, Option<Tick>)>, Re
 }
 
 /// A list of names.
-pub(super) fn names(raw: &[u8]) -> Result<Vec<NodeName>, Refused> {
+pub(in crate::wire) fn names(raw: &[u8]) -> Result<Vec<NodeName>, Refused> {
     let mut reader = Reader::new(raw);
     let Ok(Head::Array(n)) = reader.head() else {
         return Err(wrong(raw, "is not a list"));

@@ -13,6 +13,7 @@ use crate::event::{
 use crate::msgpack::{EXT_PATH, write};
 use crate::path::PathRef;
 use crate::wire::client::{VERSION, errors, members};
+use crate::wire::fetch::MARKERS;
 
 /// Bytes that may wait before streams that can wait do.
 const ENOUGH: usize = 128 << 10;
@@ -23,7 +24,7 @@ const KEEP: usize = 16 << 10;
 const LEAST_WINDOW: u32 = 4;
 
 /// What this server can do beyond the original.
-const FEATURES: [&str; 2] = ["resume", "members"];
+const FEATURES: [&str; 3] = ["resume", MARKERS, "members"];
 
 /// How a server handles flow control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,26 +125,10 @@ impl Outbox {
     }
 }
 
-impl Windows {
-    fn limit(self, wanted: u32) -> Option<u32> {
-        match wanted.min(self.most) {
-            0 => None,
-            n => Some(n.max(LEAST_WINDOW)),
-        }
-    }
-}
-
-impl Sink for Outbox {
-    #[inline]
-    fn send(&mut self, to: To<'_>, message: &Message<'_>, tock: Tock) {
-        let (handle, stream) = match to {
-            To::Request(handle) => (handle, false),
-            To::Stream(handle) => (handle, true),
-        };
-        if !stream || self.flows.is_empty() {
-            encode(&mut self.out, handle, None, message, tock, self.windows);
-            return;
-        }
+impl Outbox {
+    /// Sends a message of a stream that may have flow control.
+    #[inline(never)]
+    fn send_in_turn(&mut self, handle: &Handle, message: &Message<'_>, tock: Tock) {
         let Some(flow) = self.flows.get_mut(handle).filter(|flow| !flow.closing) else {
             encode(&mut self.out, handle, None, message, tock, self.windows);
             return;
@@ -158,6 +143,31 @@ impl Sink for Outbox {
             encode(&mut bytes, handle, number, message, tock, self.windows);
             self.held += bytes.len();
             flow.held.push_back(bytes.into());
+        }
+    }
+}
+
+impl Windows {
+    fn limit(self, wanted: u32) -> Option<u32> {
+        match wanted.min(self.most) {
+            0 => None,
+            n => Some(n.max(LEAST_WINDOW)),
+        }
+    }
+}
+
+impl Sink for Outbox {
+    // where a message is made, its kind is known: nothing is left of it then
+    // but the bytes that it becomes
+    #[inline(always)]
+    fn send(&mut self, to: To<'_>, message: &Message<'_>, tock: Tock) {
+        match to {
+            To::Stream(handle) if !self.flows.is_empty() => {
+                self.send_in_turn(handle, message, tock);
+            }
+            To::Request(handle) | To::Stream(handle) => {
+                encode(&mut self.out, handle, None, message, tock, self.windows);
+            }
         }
     }
 
@@ -209,7 +219,7 @@ impl Sink for Outbox {
 
 /// Writes a message's map. `number` is its place in a stream with flow
 /// control.
-#[inline]
+#[inline(always)] // as `send`
 fn encode(
     out: &mut Vec<u8>,
     handle: &Handle,
@@ -273,12 +283,17 @@ fn encode(
             count,
             top,
             at,
+            shared,
         } => {
             let n = 3
                 + usize::from(value.is_some())
                 + usize::from(chain.is_some())
                 + usize::from(at.is_some());
             map.begin(n);
+            if shared.is_some_and(|shared| shared.append_to(map.out)) {
+                return;
+            }
+            let start = map.out.len();
             map.value(b"\xa5value", value);
             map.chain(chain);
             map.tock(tock);
@@ -293,11 +308,15 @@ fn encode(
             map.key(b"\xa5depth");
             write::uint(map.out, u64::from(depth));
             map.at(at);
+            if let (Some(shared), Some(encoding)) = (shared, map.out.get(start..)) {
+                shared.keep(encoding);
+            }
         }
         _ => encode_rare(&mut map, message, tock, windows),
     }
 }
 
+#[inline(never)]
 fn encode_rare(map: &mut Map<'_>, message: &Message<'_>, tock: Tock, windows: Windows) {
     match *message {
         Message::Entry { .. } | Message::Changed { .. } | Message::Node { .. } => {}
@@ -470,18 +489,24 @@ struct Map<'o> {
 
 impl Map<'_> {
     /// Begins with what every message has; `n` more items follow.
-    #[inline]
+    #[inline(always)] // mostly constants
     fn begin(&mut self, n: usize) {
-        write::map(self.out, n + 1 + usize::from(self.number.is_some()));
-        self.key(b"\xa3seq");
-        self.out.extend_from_slice(self.handle.bytes());
+        let n = n + 1 + usize::from(self.number.is_some());
+        match u8::try_from(n) {
+            Ok(n @ 0..=15) => self.key(&[0x80 | n, 0xa3, b's', b'e', b'q']),
+            _ => {
+                write::map(self.out, n);
+                self.key(b"\xa3seq");
+            }
+        }
+        self.handle.append_to(self.out);
         if let Some(number) = self.number {
             self.key(b"\xa4wseq");
             write::uint(self.out, number);
         }
     }
 
-    #[inline]
+    #[inline(always)] // the length is known where it is called
     fn key(&mut self, encoded: &[u8]) {
         self.out.extend_from_slice(encoded);
     }
@@ -625,6 +650,110 @@ fn write_ticks(out: &mut Vec<u8>, ticks: &TickSet) {
             write::array(out, 2);
             write::uint(out, *range.start());
             write::uint(out, range.end().saturating_add(1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Depths, Links, Request, Space, Write};
+    use crate::node::machine::Seed;
+    use crate::node::time::Timestamp;
+    use crate::node::{Limits, Machine};
+    use crate::path::RawPath;
+
+    struct Client {
+        links: Links,
+        numbered: bool,
+        window: Option<u32>,
+        /// Writes that it does not hear
+        late: usize,
+    }
+
+    const CLIENTS: [Client; 6] = [
+        client(Links::None, false, None, 0),
+        client(Links::None, false, None, 0),
+        client(Links::Newest(1), false, None, 0),
+        client(Links::None, true, None, 0),
+        client(Links::None, false, Some(4), 0),
+        client(Links::None, false, None, 2),
+    ];
+
+    const fn client(links: Links, numbered: bool, window: Option<u32>, late: usize) -> Client {
+        Client {
+            links,
+            numbered,
+            window,
+            late,
+        }
+    }
+
+    fn path(elements: &[&str]) -> RawPath {
+        let mut path = RawPath::new();
+        elements.iter().for_each(|e| path.push_str(e));
+        path
+    }
+
+    /// What each client is told of some writes. Only `present` ones watch
+    /// where these happen, the others elsewhere.
+    fn told(present: impl Fn(usize) -> bool) -> Vec<Vec<u8>> {
+        let seed = Seed { hash: 1, run: 2 };
+        let mut machine = Machine::new(&NodeName::new("n"), Vec::new(), Limits::default(), seed);
+        let outbox = || Outbox::new(Windows { most: 100 });
+        let writer = machine.handle_connected(outbox());
+        let clients = CLIENTS.map(|client| (client, machine.handle_connected(outbox())));
+        let writes: [(&[&str], &[u8]); 5] = [
+            (&["a", "b", "c"], b"\x01"),
+            (&["a", "b", "d"], b"\x02"),
+            (&["a", "b", "d"], b"\x03"),
+            (&["a"], b"\xa1x"),
+            (&["a", "e"], b"\xc0"),
+        ];
+        for (n, (to, value)) in writes.into_iter().enumerate() {
+            for (i, (client, id)) in clients.iter().enumerate() {
+                let watched = path(&[if present(i) { "a" } else { "z" }]);
+                let request = Request::Watch {
+                    path: watched.as_ref(),
+                    links: client.links,
+                    depths: Depths::ALL,
+                    fetch: false,
+                    empty: false,
+                    resume: None,
+                    numbered: client.numbered,
+                    window: client.window,
+                };
+                if client.late == n {
+                    machine.handle_client(Timestamp(0), *id, &Handle::new(&[1]), request);
+                }
+            }
+            let to = path(to);
+            let write = Request::Write(Write {
+                space: Space::User,
+                path: to.as_ref(),
+                value: Some(value),
+                links: Links::None,
+                expect: None,
+                prev: None,
+                idem: false,
+            });
+            machine.handle_client(Timestamp(0), writer, &Handle::new(&[1]), write);
+        }
+        clients
+            .map(|(_, id)| {
+                let sink = machine.sink(id).unwrap();
+                sink.ack(&Handle::new(&[1]), 100);
+                sink.bytes().to_vec()
+            })
+            .to_vec()
+    }
+
+    #[test]
+    fn watchers_are_told_the_same_whether_others_watch_or_not() {
+        let together = told(|_| true);
+        for (i, bytes) in together.iter().enumerate() {
+            assert_eq!(told(|n| n == i)[i], *bytes, "client {i}");
+            assert_ne!(told(|_| false)[i], *bytes, "client {i}");
         }
     }
 }

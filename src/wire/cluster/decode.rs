@@ -44,13 +44,13 @@ fn update(bytes: &[u8]) -> Result<Update, Malformed> {
     let Head::Map(pairs) = reader.head()? else {
         return Err(Malformed::NotAMap("the message"));
     };
-    let (mut where_, mut value, mut new_value, mut when) = (None, None, None, None);
+    let (mut place, mut value, mut new_value, mut when) = (None, None, None, None);
     // the message itself as newest link, unless there is a `chain`
     let (mut own, mut older) = (Slot::default(), Vec::new());
     let mut again = None;
     for _ in 0..pairs {
         match key(&mut reader)? {
-            Some(b"path") => where_ = Some(reader.object()?),
+            Some(b"path") => place = Some(reader.object()?),
             Some(b"value") => value = Some(reader.object()?),
             Some(b"new_value") => new_value = Some(reader.object()?),
             Some(b"tock") => when = Some(tock(&mut reader)?),
@@ -79,7 +79,7 @@ fn update(bytes: &[u8]) -> Result<Update, Malformed> {
         Some([]) => return Err(Malformed::NoEvent),
     };
     let event = Event {
-        path: path(where_.ok_or(Malformed::Missing("path"))?)?.to_owned(),
+        path: path(place.ok_or(Malformed::Missing("path"))?)?.to_owned(),
         chain,
         end,
         tock: when.ok_or(Malformed::Missing("tock"))?,

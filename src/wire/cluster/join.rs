@@ -171,7 +171,8 @@ impl Assembler {
 
     /// Takes a payload that came on a topic. Returns the message to decode:
     /// the payload itself if it is no part, or the joined message if it is
-    /// the last one of its parts to come; `None` if more must come.
+    /// the last one of its parts to come; `None` if more must come. Parts
+    /// whose time is over are forgotten first.
     ///
     /// # Errors
     /// If the payload is a faulty part, or no msgpack at all.
@@ -181,6 +182,9 @@ impl Assembler {
         payload: &'a [u8],
         now: Timestamp,
     ) -> Result<Option<Cow<'a, [u8]>>, PartError> {
+        if !topic.has_parts() {
+            return Ok(Some(Cow::Borrowed(payload)));
+        }
         let object = match top(payload)? {
             Top::Plain => return Ok(Some(Cow::Borrowed(payload))),
             // an empty text: the message has a `_p0` of its own
@@ -316,7 +320,7 @@ impl Assembler {
                 return true;
             };
             let Some((_, victim)) = victim else {
-                // this message alone; without limits of zero messages it fits
+                // nothing is kept but this message, and not even that may be
                 return false;
             };
             let victim = victim.clone();

@@ -16,8 +16,6 @@ use crate::wire::cluster::fields::key;
 /// How long a message may be on MQTT before it is cut, in bytes.
 pub const DEFAULT_LIMIT: usize = 64 << 10;
 
-/// The key that marks a part.
-const MARK: &[u8] = b"_p0";
 /// Where the numbers of messages begin again: high, so that few meet those
 /// of a run before.
 const LOW: u32 = 1 << 16;
@@ -167,20 +165,46 @@ pub(super) enum Top<'a> {
     Marked(&'a [u8]),
 }
 
-/// Looks for the mark of parts in a message.
-pub(super) fn top(message: &[u8]) -> Result<Top<'_>, Fault> {
+/// A pair of a message's map: the number in a key `_pN`, where the object
+/// below the key is, and the whole pair.
+struct Pair<'a> {
+    number: Option<u32>,
+    item: &'a [u8],
+    whole: &'a [u8],
+}
+
+/// Goes through the pairs of a message; says how many there are. What is no
+/// map has none.
+fn pairs<'a>(message: &'a [u8], mut each: impl FnMut(Pair<'a>)) -> Result<usize, Fault> {
     let mut reader = Reader::new(message);
     let Head::Map(n) = reader.head()? else {
-        return Ok(Top::Plain);
+        return Ok(0);
     };
-    let mut found = Top::Plain;
     for _ in 0..n {
-        let is_mark = key(&mut reader)? == Some(MARK);
+        let mut pair = reader;
+        let number = key(&mut reader)?.and_then(part_number);
         let item = reader.object()?;
-        if is_mark {
-            found = Top::Marked(item);
-        }
+        let whole = pair.take(reader.position() - pair.position())?;
+        each(Pair {
+            number,
+            item,
+            whole,
+        });
     }
+    match reader.rest().len() {
+        0 => Ok(n),
+        more => Err(Fault::Trailing(more)),
+    }
+}
+
+/// Looks for the mark of parts in a message.
+pub(super) fn top(message: &[u8]) -> Result<Top<'_>, Fault> {
+    let mut found = Top::Plain;
+    pairs(message, |pair| {
+        if pair.number == Some(0) {
+            found = Top::Marked(pair.item);
+        }
+    })?;
     Ok(found)
 }
 
@@ -188,65 +212,54 @@ pub(super) fn top(message: &[u8]) -> Result<Top<'_>, Fault> {
 /// has a `_p0`.
 fn escape(message: &[u8]) -> Option<Vec<u8>> {
     match top(message) {
-        Ok(Top::Marked(_)) => rename(message, |n| n.checked_add(1), true),
+        Ok(Top::Marked(_)) => rename(message, |n| n.checked_add(1), true).ok(),
         _ => None,
     }
 }
 
 /// Undoes [`escape`]: the message without its empty `_p0`.
 pub(super) fn unescape(message: &[u8]) -> Option<Vec<u8>> {
-    rename(message, |n| n.checked_sub(1), false)
+    rename(message, |n| n.checked_sub(1), false).ok()
 }
 
 /// Gives the keys `_p0`, `_p1` … as far as there is no gap other numbers, or
-/// none, and adds an empty `_p0`, or not.
-fn rename(message: &[u8], to: impl Fn(u32) -> Option<u32>, mark: bool) -> Option<Vec<u8>> {
-    let mut reader = Reader::new(message);
-    let Ok(Head::Map(n)) = reader.head() else {
-        return None;
-    };
-    let mut pairs = Vec::new();
-    for _ in 0..n {
-        let start = reader.position();
-        let key = key(&mut reader).ok()?;
-        let key_end = reader.position();
-        reader.object().ok()?;
-        let number = key.and_then(part_key);
-        pairs.push((number, start, key_end, reader.position()));
-    }
-    let mut numbers: Vec<u32> = pairs.iter().filter_map(|(n, ..)| *n).collect();
+/// leaves them out, and adds an empty `_p0`, or not.
+fn rename(message: &[u8], to: impl Fn(u32) -> Option<u32>, mark: bool) -> Result<Vec<u8>, Fault> {
+    let mut numbers = Vec::new();
+    let mut count = pairs(message, |pair| numbers.extend(pair.number))?;
     numbers.sort_unstable();
     numbers.dedup();
-    let row = numbers.iter().zip(0..).take_while(|(n, i)| **n == *i);
-    let row = u32::try_from(row.count()).ok()?;
+    let in_row = |(number, want): &(&u32, u32)| **number == *want;
+    let end = numbers.iter().zip(0..).take_while(in_row).last();
+    let end = end.map_or(0, |(number, _)| *number + 1);
 
-    let (mut out, mut count) = (Vec::with_capacity(message.len() + 16), 0);
-    for (number, start, key_end, end) in pairs {
-        match number.filter(|n| *n < row) {
-            None => out.extend_from_slice(message.get(start..end)?),
-            Some(n) => match to(n) {
-                None => continue,
-                Some(n) => {
-                    write::str(&mut out, &format!("_p{n}"));
-                    out.extend_from_slice(message.get(key_end..end)?);
-                }
-            },
+    let mut body = Vec::with_capacity(message.len() + 16);
+    pairs(message, |pair| {
+        let Some(number) = pair.number.filter(|number| *number < end) else {
+            body.extend_from_slice(pair.whole);
+            return;
+        };
+        match to(number) {
+            Some(number) => {
+                write::str(&mut body, &format!("_p{number}"));
+                body.extend_from_slice(pair.item);
+            }
+            None => count -= 1,
         }
-        count += 1;
-    }
+    })?;
     if mark {
-        write::str(&mut out, "_p0");
-        write::str(&mut out, "");
+        write::str(&mut body, "_p0");
+        write::str(&mut body, "");
         count += 1;
     }
-    let mut whole = Vec::with_capacity(out.len() + 5);
-    write::map(&mut whole, count);
-    whole.extend_from_slice(&out);
-    Some(whole)
+    let mut out = Vec::with_capacity(body.len() + 5);
+    write::map(&mut out, count);
+    out.append(&mut body);
+    Ok(out)
 }
 
 /// The number of a key `_pN`.
-fn part_key(key: &[u8]) -> Option<u32> {
+fn part_number(key: &[u8]) -> Option<u32> {
     let digits = key.strip_prefix(b"_p")?;
     let plain =
         digits.iter().all(u8::is_ascii_digit) && (digits == b"0" || !digits.starts_with(b"0"));

@@ -1,0 +1,404 @@
+//! Agreeing that a deletion may be forgotten (topic `del`).
+//!
+//! A deleted entry stays as a mark, so that an older value that comes late
+//! does not bring it back. The nodes that `:null actor del` names, the
+//! deleters, take turns among themselves; when all of them have had turns
+//! enough since a deletion, every node purges its mark. Without deleters,
+//! or while one of them is away, all marks stay.
+//!
+//! The counting is the original's (cluster protocol, 10). What differs: a
+//! node that still lacks events, or whose own have not reached the others,
+//! does not count its turn; only marks are purged, never entries that were
+//! written again, nor their neighbours; and a node that was away while marks
+//! were purged compares itself with a peer, instead of asking for deletions
+//! to be declared.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use crate::event::{Link, NodeName, Settings, Tock, Turn, TurnValue};
+use crate::node::rng::Rng;
+use crate::node::time::Timestamp;
+use crate::node::tree::Ix;
+
+use super::actor::{Acted, Actor, Heard};
+
+/// How often deletions get their stamp.
+const STAMP: Duration = Duration::from_secs(10);
+/// Marks that are purged in one turn.
+const PURGED_AT_ONCE: usize = 256;
+/// Stamps that a deleter remembers of its own turns.
+const TAGS: usize = 4;
+/// Turns that a deleter has before it counts.
+const OWN_TURNS: u32 = 2;
+
+/// A deletion that may be forgotten one day.
+#[derive(Debug, Clone, Copy)]
+struct Mark {
+    stamp: Tock,
+    ix: Ix,
+    head: Link,
+}
+
+/// This node's part in the agreement.
+#[derive(Debug)]
+pub struct Deleter {
+    me: NodeName,
+    settings: Settings,
+    group: Vec<NodeName>,
+    actor: Actor,
+    /// When each deleter was heard here last
+    heard: BTreeMap<NodeName, Timestamp>,
+    fresh: VecDeque<(Ix, Link)>,
+    stamped: VecDeque<Mark>,
+    stamp_at: Option<Timestamp>,
+    /// Marks stamped before this are being purged.
+    limit: Tock,
+    tags: VecDeque<u64>,
+    own_turns: u32,
+    others_turns: u32,
+    /// The newest tag heard from others
+    newest: u64,
+    /// The last turn of a burst, which counts then
+    burst: Option<(Timestamp, Option<TurnValue>, usize)>,
+    /// Marks were purged elsewhere that this node may not know of.
+    behind: bool,
+}
+
+impl Deleter {
+    pub(super) fn new(me: NodeName, settings: Settings) -> Self {
+        Self {
+            actor: Actor::new(me.clone(), settings.clone()),
+            me,
+            settings,
+            group: Vec::new(),
+            heard: BTreeMap::new(),
+            fresh: VecDeque::new(),
+            stamped: VecDeque::new(),
+            stamp_at: None,
+            limit: Tock(0),
+            tags: VecDeque::new(),
+            own_turns: 0,
+            others_turns: 0,
+            newest: 0,
+            burst: None,
+            behind: false,
+        }
+    }
+
+    /// The deleters.
+    #[must_use]
+    pub fn group(&self) -> &[NodeName] {
+        &self.group
+    }
+
+    /// When a deleter was heard last; `None` if it never was. For this node
+    /// ask elsewhere: it is here.
+    #[must_use]
+    pub fn heard(&self, name: &NodeName) -> Option<Timestamp> {
+        self.heard.get(name).copied()
+    }
+
+    /// How many deletions wait to be forgotten.
+    #[must_use]
+    pub fn marks(&self) -> usize {
+        self.fresh.len() + self.stamped.len()
+    }
+
+    /// When the oldest of them got its stamp, in the network's logical time.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Tock> {
+        self.stamped.front().map(|mark| mark.stamp)
+    }
+
+    /// Whether marks may have been purged elsewhere while this node was away.
+    #[must_use]
+    pub const fn is_behind(&self) -> bool {
+        self.behind
+    }
+
+    pub(super) const fn caught_up(&mut self) {
+        self.behind = false;
+    }
+
+    /// Other nodes are the deleters now.
+    pub(super) fn set_group(&mut self, now: Timestamp, group: Vec<NodeName>, up: bool) {
+        if group == self.group {
+            return;
+        }
+        let active = group.contains(&self.me);
+        let n = u32::try_from(group.len()).unwrap_or(u32::MAX);
+        let mut settings = self.settings.clone();
+        // all of them take turns, and are named by who has one
+        settings.nodes = settings.nodes.max(n);
+        settings.splits = settings.splits.max(n);
+        self.heard.retain(|name, _| group.contains(name));
+        self.group = group;
+        self.actor.restart(now, active && up, settings);
+        self.tags.clear();
+        self.own_turns = 0;
+        self.others_turns = 0;
+        self.burst = None;
+    }
+
+    pub(super) fn start(&mut self, now: Timestamp, rng: &mut Rng) {
+        let active = self.group.contains(&self.me);
+        self.actor.start(now, active, rng);
+    }
+
+    pub(super) fn stop(&mut self) {
+        self.actor.stop();
+        self.burst = None;
+        self.own_turns = 0;
+        self.others_turns = 0;
+    }
+
+    /// An entry has been deleted.
+    pub(super) fn deleted(&mut self, now: Timestamp, ix: Ix, head: Link) {
+        self.fresh.push_back((ix, head));
+        self.stamp_at.get_or_insert_with(|| now.after(STAMP));
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Timestamp> {
+        let stamp = self.stamp_at.filter(|_| !self.fresh.is_empty());
+        let burst = self.burst.as_ref().map(|(at, ..)| *at);
+        let purge = self.has_purgeable().then_some(Timestamp(0));
+        [self.actor.next_timeout(), stamp, burst, purge]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn has_purgeable(&self) -> bool {
+        self.stamped.front().is_some_and(|m| m.stamp < self.limit)
+    }
+
+    /// A deleter says something.
+    pub(super) fn hear(&mut self, now: Timestamp, turn: &Turn, rng: &mut Rng) {
+        let (value, history, is_hist) = match turn {
+            Turn::Init(_) | Turn::Vers(..) => return,
+            Turn::Ping {
+                node,
+                value,
+                history,
+                ..
+            } => {
+                if self.group.contains(node) {
+                    self.heard.insert(node.clone(), now);
+                }
+                (*value, history, false)
+            }
+            Turn::Hist { value, history } => (*value, history, true),
+        };
+        let heard = Heard {
+            value,
+            history,
+            is_hist,
+        };
+        self.actor.hear(now, heard, false, rng);
+    }
+
+    /// Time has passed. `complete` says whether this node has all events and
+    /// the others have all of its own. Returns what it says.
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Timestamp,
+        tock: Tock,
+        complete: bool,
+        rng: &mut Rng,
+    ) -> Vec<Turn> {
+        if self.stamp_at.is_some_and(|at| at <= now) {
+            self.stamp_at = None;
+            let stamp = tock;
+            let fresh = self.fresh.drain(..);
+            self.stamped
+                .extend(fresh.map(|(ix, head)| Mark { stamp, ix, head }));
+        }
+        if let Some((at, value, names)) = self.burst
+            && at <= now
+        {
+            self.burst = None;
+            self.count_turn(value, names);
+        }
+        self.actor.handle_timeout(now);
+        let mut said = Vec::new();
+        while let Some(acted) = self.actor.poll() {
+            match acted {
+                Acted::Due => {
+                    let value = self.value();
+                    said.push(self.actor.ping(now, value, None, rng));
+                }
+                Acted::Say(turn) => said.push(turn),
+                Acted::Tagged => self.tagged(tock, complete),
+                Acted::Accepted { value, names, .. } => {
+                    if !self.actor.is_tagged() && !self.group.is_empty() {
+                        let at = self.burst.as_ref().map(|(at, ..)| *at);
+                        let at = at.unwrap_or_else(|| now.after(self.settings.gap * 2));
+                        self.burst = Some((at, value, names));
+                    }
+                }
+                Acted::Split { .. } | Acted::Met(_) => {}
+            }
+        }
+        said
+    }
+
+    fn value(&self) -> Option<TurnValue> {
+        Some((*self.tags.front()?, *self.tags.back()?))
+    }
+
+    /// This node's turn has come.
+    fn tagged(&mut self, tock: Tock, complete: bool) {
+        if self.actor.history().len() != self.group.len() || !complete {
+            self.own_turns = 0;
+            self.others_turns = 0;
+            return;
+        }
+        self.own_turns = self.own_turns.saturating_add(1);
+        if self.own_turns > OWN_TURNS
+            && let Some(oldest) = self.tags.front()
+        {
+            self.limit = self.limit.max(Tock(*oldest));
+        }
+        if self.tags.len() >= TAGS {
+            self.tags.pop_front();
+        }
+        self.tags.push_back(tock.0);
+    }
+
+    /// Another deleter has had its turn.
+    fn count_turn(&mut self, value: Option<TurnValue>, names: usize) {
+        let Some((oldest, newest)) = value.filter(|_| names >= self.group.len()) else {
+            self.own_turns = 0;
+            self.others_turns = 0;
+            return;
+        };
+        self.others_turns = self.others_turns.saturating_add(1);
+        if self.others_turns as usize > self.group.len() {
+            if self.newest > 0 && oldest > self.newest {
+                // nothing was heard for so long that marks may be gone
+                self.behind = true;
+            } else if !self.behind {
+                self.limit = self.limit.max(Tock(oldest));
+            }
+        }
+        self.newest = self.newest.max(newest);
+    }
+
+    /// The next marks to purge.
+    pub(super) fn purge(&mut self) -> Vec<(Ix, Link)> {
+        let mut list = Vec::new();
+        while list.len() < PURGED_AT_ONCE && self.has_purgeable() {
+            if let Some(mark) = self.stamped.pop_front() {
+                list.push((mark.ix, mark.head));
+            }
+        }
+        list
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{NodeIx, Tick};
+
+    const LINK: Link = Link::new(NodeIx(0), Tick(1));
+
+    fn group() -> Vec<NodeName> {
+        vec![NodeName::new("a"), NodeName::new("b")]
+    }
+
+    /// Two deleters that hear each other, driven for some turns.
+    struct Pair {
+        nodes: [Deleter; 2],
+        purged: [usize; 2],
+        rng: Rng,
+        now: Timestamp,
+        tock: u64,
+    }
+
+    impl Pair {
+        fn new() -> Self {
+            let mut rng = Rng::new(3);
+            let mut nodes = ["a", "b"].map(|n| Deleter::new(NodeName::new(n), Settings::DELETE));
+            for node in &mut nodes {
+                node.start(Timestamp(0), &mut rng);
+                node.set_group(Timestamp(0), group(), true);
+            }
+            Self {
+                nodes,
+                purged: [0; 2],
+                rng,
+                now: Timestamp(0),
+                tock: 100,
+            }
+        }
+
+        /// `complete` is what each says of itself.
+        fn run(&mut self, turns: u32, complete: [bool; 2]) {
+            let mut left = turns;
+            while left > 0 {
+                let due = |n: &Deleter| n.next_timeout().unwrap();
+                let who = usize::from(due(&self.nodes[1]) < due(&self.nodes[0]));
+                self.now = self.now.max(due(&self.nodes[who]));
+                self.tock += 1;
+                let tock = Tock(self.tock);
+                let said =
+                    self.nodes[who].handle_timeout(self.now, tock, complete[who], &mut self.rng);
+                for turn in said {
+                    left = left.saturating_sub(1);
+                    self.nodes[1 - who].hear(self.now, &turn, &mut self.rng);
+                    let complete = complete[1 - who];
+                    self.nodes[1 - who].handle_timeout(self.now, tock, complete, &mut self.rng);
+                }
+                for (node, purged) in self.nodes.iter_mut().zip(&mut self.purged) {
+                    *purged += node.purge().len();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_mark_is_purged_when_all_have_had_turns_enough() {
+        let mut pair = Pair::new();
+        pair.run(2, [true; 2]);
+        for node in &mut pair.nodes {
+            node.deleted(pair.now, Ix::from_number(7), LINK);
+        }
+        let mut turns = 0;
+        while pair.purged != [1, 1] && turns < 40 {
+            turns += 1;
+            pair.run(1, [true; 2]);
+        }
+        assert!((6..=20).contains(&turns), "{turns}");
+        assert!(pair.nodes.iter().all(|n| n.marks() == 0));
+    }
+
+    #[test]
+    fn marks_stay_while_one_lacks_events() {
+        let mut pair = Pair::new();
+        for node in &mut pair.nodes {
+            node.deleted(pair.now, Ix::from_number(7), LINK);
+        }
+        pair.run(40, [true, false]);
+        assert_eq!(pair.purged, [0, 0]);
+        assert!(pair.nodes.iter().all(|n| n.marks() == 1));
+    }
+
+    #[test]
+    fn marks_stay_without_deleters_and_without_all_of_them() {
+        let mut alone = Deleter::new(NodeName::new("a"), Settings::DELETE);
+        let mut rng = Rng::new(1);
+        alone.start(Timestamp(0), &mut rng);
+        alone.set_group(Timestamp(0), group(), true);
+        alone.deleted(Timestamp(0), Ix::from_number(7), LINK);
+        for n in 1..60 {
+            let now = alone.next_timeout().unwrap();
+            alone.handle_timeout(now, Tock(n), true, &mut rng);
+            assert!(alone.purge().is_empty());
+        }
+        alone.set_group(Timestamp(1 << 40), Vec::new(), true);
+        assert!(alone.next_timeout().is_none(), "nothing to say any more");
+        assert_eq!(alone.marks(), 1);
+    }
+}
