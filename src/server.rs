@@ -10,7 +10,9 @@ mod connection;
 pub mod fetch;
 mod listen;
 mod node;
+mod reach;
 
+use std::fmt;
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
@@ -18,11 +20,14 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinSet, LocalSet};
 
-use crate::event::{NodeName, Refused};
+use crate::config;
+use crate::event::{NodeName, Refused, Settings};
+use crate::node::cluster::{Fault, Report};
 use crate::server::node::Node;
 
 pub use crate::node::Limits;
 pub use listen::Listen;
+pub use reach::{Meeting, Reach, address_towards, announced};
 
 /// How long clients may take to receive their last messages.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -32,10 +37,18 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub struct Options {
     /// This node's name
     pub name: NodeName,
-    /// The root's encoded value, for the first node of a network
-    pub root: Vec<u8>,
+    /// How it begins
+    pub begin: Begin,
+    /// How it is one of a network; `None`: it is alone
+    pub network: Option<Network>,
     /// Where clients connect
     pub listen: Vec<Listen>,
+    /// Who may connect where no host is named
+    pub reach: Reach,
+    /// Whether clients wait until nothing is missing
+    pub wait_sync: WaitSync,
+    /// Who is told what happens
+    pub tell: Tell,
     /// The levels that the network's topics begin with
     pub root_topic: Vec<String>,
     /// Messages of one stream that may be unacknowledged
@@ -44,6 +57,84 @@ pub struct Options {
     pub frame: usize,
     /// What one client may take
     pub limits: Limits,
+}
+
+/// How a server begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begin {
+    /// As the first of a network, with this encoded value as its root
+    First(Vec<u8>),
+    /// Without data: it fetches them, from these nodes if they can be reached
+    Join(Vec<NodeName>),
+}
+
+/// What a server needs to know to be one of a network.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// The broker
+    pub mqtt: config::Mqtt,
+    /// Topic `ping`
+    pub ping: Settings,
+    /// Topic `del`
+    pub delete: Settings,
+    /// Most links that an update carries
+    pub links: usize,
+    /// Whether to go on beside a network that exists already
+    pub force: bool,
+    /// How long to wait for a node that has data; `None`: for ever
+    pub give_up: Option<Duration>,
+    /// How peers are reached
+    pub ways: fetch::Ways,
+    /// Where the others are told to look for this server
+    pub addr: Vec<(String, u16)>,
+}
+
+/// Whether clients wait until nothing is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitSync {
+    /// They are served as soon as there are data.
+    No,
+    /// They wait.
+    Yes,
+    /// They wait, but not longer than this.
+    AtMost(Duration),
+}
+
+/// What whoever has started a server may want to tell its user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Notice {
+    /// What happens in the network
+    Report(Report),
+    /// How far fetching from a node has come
+    Fetched {
+        /// From whom
+        peer: NodeName,
+        /// Entries so far
+        entries: u64,
+    },
+}
+
+/// Is told what happens while a server runs.
+#[derive(Clone)]
+pub struct Tell(Rc<dyn Fn(&Notice)>);
+
+impl Tell {
+    /// Calls this for everything that is told, on the server's thread.
+    pub fn new(call: impl Fn(&Notice) + 'static) -> Self {
+        Self(Rc::new(call))
+    }
+
+    /// Tells it.
+    pub fn notice(&self, notice: &Notice) {
+        (self.0)(notice);
+    }
+}
+
+impl fmt::Debug for Tell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tell")
+    }
 }
 
 /// Why a server does not run.
@@ -61,6 +152,12 @@ pub enum ServeError {
     /// The root's value cannot be stored.
     #[error("the root's value cannot be stored: {0}")]
     Root(String),
+    /// It cannot be a part of its network.
+    #[error(transparent)]
+    Network(#[from] Fault),
+    /// Nobody who has data was there in time.
+    #[error("no node with data answered within {} s", .0.as_secs_f64())]
+    GivenUp(Duration),
     /// The operating system refuses something the server cannot do without.
     #[error("cannot {what}")]
     System {
@@ -92,7 +189,7 @@ pub fn run(options: Options, ready: impl FnOnce()) -> Result<(), ServeError> {
 
 async fn serve(options: Options, ready: impl FnOnce()) -> Result<(), ServeError> {
     let files = listen::raise_file_limit();
-    let listeners = listen::bind(&options.listen)?;
+    let listeners = listen::bind(&options.listen, options.reach)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handle signals"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(system("handle signals"))?;
 

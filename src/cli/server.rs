@@ -1,12 +1,17 @@
 //! `moat kv server`: its arguments, their checks, and the call that runs it.
 
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Duration;
+
 use anyhow::Context as _;
 use clap::Args;
 
-use crate::config::{Backend, Listener, Server, Ssl};
-use crate::event::NodeName;
+use crate::config::{Actor, Backend, Kv, Listener, Ssl};
+use crate::event::{NodeName, Settings};
+use crate::node::cluster::Report;
 use crate::path::PathElem;
-use crate::server;
+use crate::server::{self, Begin, Meeting, Network, Notice, Reach, ServeError, Tell, WaitSync};
 use crate::text;
 use crate::value::Value;
 
@@ -15,10 +20,15 @@ use super::exit::{CliError, Exit};
 
 /// Run a server
 #[derive(Args)]
-#[command(after_help = "Examples:\n  \
+#[command(
+    override_usage = "moat kv server [OPTIONS] [NAME] [NODE]...",
+    after_help = "Examples:\n  \
         moat kv server -i Testing $(hostname)\n  \
-        moat kv -C server.bind_default.host=0.0.0.0 server -e -i 42\n  \
-        moat -c moat.cfg kv server --check")]
+        moat kv -C server.mqtt.uri=mqtt://your-server:1883 server $(hostname)\n  \
+        moat kv server --wait-sync=60 two one\n  \
+        moat kv -C server.backend=none server -e -i 42\n  \
+        moat -c moat.cfg kv server --check"
+)]
 pub(super) struct ServerArgs {
     /// Start a new network whose root holds this value; "-" means null (also -I)
     #[arg(
@@ -34,6 +44,18 @@ pub(super) struct ServerArgs {
     #[arg(short, long, requires = "init")]
     eval: bool,
 
+    /// Start a new network although there is one: for one that has split for good
+    #[arg(short, long)]
+    force: bool,
+
+    /// Serve clients when nothing is missing, or after that many seconds
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true)]
+    wait_sync: Option<Option<f64>>,
+
+    /// End with status 75 if no node with data has answered by then
+    #[arg(long, value_name = "SECONDS")]
+    give_up: Option<f64>,
+
     /// Check configuration and arguments, then exit
     #[arg(long)]
     check: bool,
@@ -41,44 +63,102 @@ pub(super) struct ServerArgs {
     /// Name of this node; the host name if absent
     #[arg(value_name = "NAME")]
     name: Option<String>,
+
+    /// Nodes to fetch the data from; any that has them, if there is none
+    #[arg(value_name = "NODE", conflicts_with = "init")]
+    nodes: Vec<String>,
 }
 
 /// Checks the arguments and runs the server until it is told to stop.
 pub(super) fn run(ctx: &Context, args: &ServerArgs) -> Result<Exit, CliError> {
-    let name = node_name(args)?;
+    let kv = &ctx.config.kv;
+    let name = match &args.name {
+        Some(name) => node_name(name, "NAME")?,
+        None => node_name(&host_name()?, "NAME")?,
+    };
     let root = root_value(args)?;
-    let options = options(&ctx.config.kv.server, &name, root.as_ref())?;
+    let nodes = args.nodes.iter().map(|name| node_name(name, "NODE"));
+    let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
+    let give_up = seconds(args.give_up, "--give-up")?;
+    let wait_sync = match args.wait_sync {
+        None => WaitSync::No,
+        Some(limit) => seconds(limit, "--wait-sync")?.map_or(WaitSync::Yes, WaitSync::AtMost),
+    };
+    let listen = listeners(kv)?;
+    match kv.server.backend {
+        Backend::None => {}
+        Backend::Mqtt if cfg!(feature = "mqtt") => {}
+        Backend::Mqtt => return Err(anyhow::anyhow!("this build does not speak MQTT").into()),
+        Backend::Serf => {
+            return Err(anyhow::anyhow!(
+                "server.backend: this build does not speak to Serf: choose mqtt, or none"
+            )
+            .into());
+        }
+    }
     if args.check {
         return Ok(Exit::Success);
     }
-    let Some(options) = options else {
-        return Err(anyhow::anyhow!("nothing to serve: start with -i VALUE").into());
+    let begin = match root {
+        Some(root) => Begin::First(root.to_bytes()),
+        None if kv.server.backend == Backend::None => {
+            return Err(anyhow::anyhow!("nothing to serve: start with -i VALUE").into());
+        }
+        None => Begin::Join(nodes),
     };
     ctx.start_log()?;
-    if ctx.config.kv.server.backend != Backend::None {
-        ctx.out
-            .note("Warning: this build does not replicate: the server is alone.");
-    }
+    let meeting = match kv.server.backend {
+        Backend::None | Backend::Serf => Meeting::Nowhere,
+        Backend::Mqtt => Meeting::look(&kv.server.mqtt),
+    };
+    let reach = Reach::of(meeting);
+    let network = (kv.server.backend == Backend::Mqtt).then(|| Network {
+        give_up,
+        force: args.force,
+        ..network(kv, &listen, reach)
+    });
     let quiet = ctx.verbosity == Verbosity::Quiet;
+    let serves = Rc::new(Cell::new(false));
+    let options = server::Options {
+        name,
+        begin,
+        network,
+        listen,
+        reach,
+        wait_sync,
+        tell: tell(ctx, &serves),
+        root_topic: kv.server.root.0.iter().map(PathElem::level).collect(),
+        buffer: kv.server.buffer,
+        frame: kv.server.frame.get(),
+        limits: server::Limits {
+            value: kv.server.value.get(),
+            message: kv.server.value.get(),
+            watch_buffer: kv.server.watch.buffer.get(),
+            ..server::Limits::default()
+        },
+    };
     let out = ctx.out.clone();
-    server::run(options, move || {
+    let ended = server::run(options, move || {
+        serves.set(true);
         if !quiet {
             // who started the server may have gone away: it serves all the same
             let _ = out.line("Running.").and_then(|()| out.flush());
         }
-    })
-    .map_err(anyhow::Error::from)?;
-    Ok(Exit::Success)
+    });
+    match ended {
+        Ok(()) => Ok(Exit::Success),
+        Err(why @ ServeError::GivenUp(_)) => {
+            ctx.out.note(&why.to_string());
+            Ok(Exit::TryAgain)
+        }
+        Err(why) => Err(anyhow::Error::from(why).into()),
+    }
 }
 
-/// What the server is to know; `None` without a value for its root.
-fn options(
-    config: &Server,
-    name: &str,
-    root: Option<&Value>,
-) -> Result<Option<server::Options>, CliError> {
+/// Where clients connect.
+fn listeners(kv: &Kv) -> Result<Vec<server::Listen>, CliError> {
     let mut listen = Vec::new();
-    for Listener { host, port, ssl } in config.listeners() {
+    for Listener { host, port, ssl } in kv.server.listeners() {
         if ssl != Ssl::default() {
             return Err(anyhow::anyhow!(
                 "server.bind: this build does not offer TLS: take 'ssl' out to serve in the clear"
@@ -87,38 +167,90 @@ fn options(
         }
         listen.push(server::Listen { host, port });
     }
-    let Some(root) = root else { return Ok(None) };
-    Ok(Some(server::Options {
-        name: NodeName::new(name),
-        root: root.to_bytes(),
-        listen,
-        root_topic: config.root.0.iter().map(PathElem::level).collect(),
-        buffer: config.buffer,
-        frame: config.frame.get(),
-        limits: server::Limits {
-            value: config.value.get(),
-            message: config.value.get(),
-            watch_buffer: config.watch.buffer.get(),
-            ..server::Limits::default()
-        },
-    }))
+    Ok(listen)
 }
 
-fn node_name(args: &ServerArgs) -> Result<String, CliError> {
-    let name = match &args.name {
-        Some(name) => name.clone(),
-        None => rustix::system::uname()
-            .nodename()
-            .to_str()
-            .context("the host name is no text: give a NAME")?
-            .to_owned(),
-    };
-    if name.is_empty() || name.chars().any(char::is_control) {
-        return Err(CliError::usage(
-            "Invalid value for 'NAME': it must be a text.",
-        ));
+/// What the configuration says of the network.
+fn network(kv: &Kv, listen: &[server::Listen], reach: Reach) -> Network {
+    let broker = &kv.server.mqtt.uri;
+    let towards = server::address_towards(broker.host(), broker.port());
+    let names = towards.map(|ip| ip.to_string()).into_iter();
+    let names: Vec<String> = names.chain(host_name().ok()).collect();
+    Network {
+        mqtt: kv.server.mqtt.clone(),
+        ping: settings(&kv.server.ping, &Settings::PING),
+        delete: settings(&kv.server.delete, &Settings::DELETE),
+        links: usize::try_from(kv.server.change.length).unwrap_or(usize::MAX),
+        force: false,
+        give_up: None,
+        ways: server::fetch::Ways {
+            hostmap: kv.hostmap.clone(),
+            domain: kv.domain.clone(),
+            port: kv.conn.port,
+            init_timeout: kv.conn.init_timeout.get(),
+            frame: kv.conn.frame.get(),
+        },
+        addr: server::announced(listen, reach, &names),
     }
-    Ok(name)
+}
+
+fn settings(actor: &Actor, default: &Settings) -> Settings {
+    Settings {
+        cycle: actor.cycle.get(),
+        gap: actor.gap.get(),
+        // all that are there
+        nodes: u32::try_from(actor.nodes).unwrap_or(0),
+        splits: actor.splits,
+        n_hosts: actor.n_hosts,
+        version: u64::from(actor.version),
+        ..default.clone()
+    }
+}
+
+/// Tells the user what a server waits for until it serves; what happens
+/// later is for the log.
+fn tell(ctx: &Context, serves: &Rc<Cell<bool>>) -> Tell {
+    let (out, serves) = (ctx.out.clone(), Rc::clone(serves));
+    let quiet = ctx.verbosity == Verbosity::Quiet;
+    Tell::new(move |notice| {
+        let line = match notice {
+            Notice::Report(report @ Report::Waiting) => format!("{report} …"),
+            Notice::Report(report @ (Report::Fetching(_) | Report::FetchFailed(..))) => {
+                report.to_string()
+            }
+            Notice::Report(_) => return,
+            Notice::Fetched { peer, entries } => format!("{entries} entries of '{peer}' so far"),
+        };
+        if !quiet && !serves.get() {
+            out.note(&line);
+        }
+    })
+}
+
+fn host_name() -> Result<String, CliError> {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_str();
+    Ok(name
+        .context("the host name is no text: give a NAME")?
+        .to_owned())
+}
+
+fn node_name(name: &str, argument: &str) -> Result<NodeName, CliError> {
+    if name.is_empty() || name.chars().any(char::is_control) {
+        return Err(CliError::usage(format!(
+            "Invalid value for '{argument}': it must be a text."
+        )));
+    }
+    Ok(NodeName::new(name))
+}
+
+fn seconds(number: Option<f64>, option: &str) -> Result<Option<Duration>, CliError> {
+    number
+        .map(|seconds| {
+            Duration::try_from_secs_f64(seconds)
+                .map_err(|e| CliError::usage(format!("Invalid value for '{option}': {e}.")))
+        })
+        .transpose()
 }
 
 /// The value of the root of a new network, if there is to be one.

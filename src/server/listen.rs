@@ -11,12 +11,12 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::msgpack::write;
 use crate::server::node::Node;
-use crate::server::{ServeError, connection};
+use crate::server::{Reach, ServeError, connection};
 
 /// An address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
-    /// A host name or address; `None`: loopback only, both families
+    /// A host name or address; `None`: what the [`Reach`] says, both families
     pub host: Option<String>,
     /// The port; 0: any free one
     pub port: u16,
@@ -46,15 +46,16 @@ pub(super) fn raise_file_limit() -> usize {
 }
 
 /// Opens all listeners, or none.
-pub(super) fn bind(listen: &[Listen]) -> Result<Vec<TcpListener>, ServeError> {
+pub(super) fn bind(listen: &[Listen], reach: Reach) -> Result<Vec<TcpListener>, ServeError> {
     let mut listeners: Vec<TcpListener> = Vec::new();
+    let mut open_to_all: Vec<String> = Vec::new();
     for wanted in listen {
-        let shown = shown(wanted);
+        let shown = shown(wanted, reach);
         let refused = |why: &io::Error| ServeError::Listen {
             address: shown.clone(),
             why: explain(why, wanted.port),
         };
-        let addresses = addresses(wanted).map_err(|why| refused(&why))?;
+        let addresses = addresses(wanted, reach).map_err(|why| refused(&why))?;
         let (mut port, mut any, mut last) = (wanted.port, false, None);
         for mut address in addresses {
             address.set_port(port);
@@ -63,7 +64,9 @@ pub(super) fn bind(listen: &[Listen]) -> Result<Vec<TcpListener>, ServeError> {
                     // a free port is the same one for both families
                     port = listener.local_addr().map_or(port, |a| a.port());
                     tracing::info!("listening on {}", SocketAddr::new(address.ip(), port));
-                    warn_if_open(address.ip());
+                    if !address.ip().is_loopback() {
+                        open_to_all.push(SocketAddr::new(address.ip(), port).to_string());
+                    }
                     listeners.push(listener);
                     any = true;
                 }
@@ -80,11 +83,18 @@ pub(super) fn bind(listen: &[Listen]) -> Result<Vec<TcpListener>, ServeError> {
             return Err(refused(&why));
         }
     }
+    if !open_to_all.is_empty() {
+        let all = open_to_all.join(" and ");
+        tracing::warn!("clients from other hosts need no password: listening on {all}");
+    }
     Ok(listeners)
 }
 
-fn shown(listen: &Listen) -> String {
-    let host = listen.host.as_deref().unwrap_or("localhost");
+fn shown(listen: &Listen, reach: Reach) -> String {
+    let host = listen.host.as_deref().unwrap_or(match reach {
+        Reach::Loopback => "localhost",
+        Reach::Everywhere => "*",
+    });
     if host.contains(':') {
         format!("[{host}]:{}", listen.port)
     } else {
@@ -92,13 +102,13 @@ fn shown(listen: &Listen) -> String {
     }
 }
 
-fn addresses(listen: &Listen) -> io::Result<Vec<SocketAddr>> {
+fn addresses(listen: &Listen, reach: Reach) -> io::Result<Vec<SocketAddr>> {
     let Some(host) = &listen.host else {
-        let loopback = [
-            IpAddr::from(Ipv4Addr::LOCALHOST),
-            IpAddr::from(Ipv6Addr::LOCALHOST),
-        ];
-        return Ok(loopback.map(|ip| SocketAddr::new(ip, listen.port)).to_vec());
+        let both: [IpAddr; 2] = match reach {
+            Reach::Loopback => [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+            Reach::Everywhere => [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
+        };
+        return Ok(both.map(|ip| SocketAddr::new(ip, listen.port)).to_vec());
     };
     let mut all: Vec<SocketAddr> = (host.as_str(), listen.port).to_socket_addrs()?.collect();
     all.sort_unstable();
@@ -127,7 +137,9 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
 fn explain(why: &io::Error, port: u16) -> String {
     match why.kind() {
         io::ErrorKind::AddrInUse => match owner(port) {
-            Some(owner) => format!("the port is in use by {owner}"),
+            Some(Owner { pid, name }) => {
+                format!("the port is in use by process {pid} ({name})")
+            }
             None => "the port is in use; another server may be running".to_owned(),
         },
         io::ErrorKind::PermissionDenied => {
@@ -137,8 +149,15 @@ fn explain(why: &io::Error, port: u16) -> String {
     }
 }
 
+/// A process.
+#[derive(Debug)]
+pub(super) struct Owner {
+    pub(super) pid: u32,
+    pub(super) name: String,
+}
+
 /// Which process listens on a port, if the system tells.
-fn owner(port: u16) -> Option<String> {
+pub(super) fn owner(port: u16) -> Option<Owner> {
     let mut inodes = Vec::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         for line in std::fs::read_to_string(table)
@@ -177,17 +196,12 @@ fn owner(port: u16) -> Option<String> {
                 .any(|inode| target.as_os_str() == inode.as_str())
             {
                 let name = std::fs::read_to_string(process.path().join("comm")).ok()?;
-                return Some(format!("process {pid} ({})", name.trim()));
+                let name = name.trim().to_owned();
+                return Some(Owner { pid, name });
             }
         }
     }
     None
-}
-
-fn warn_if_open(ip: IpAddr) {
-    if !ip.is_loopback() {
-        tracing::warn!("clients from other hosts need no password: listening on {ip}");
-    }
 }
 
 /// Accepts clients for ever, or until the task is ended; their own tasks go

@@ -14,7 +14,7 @@ use crate::node::machine::Seed;
 use crate::node::suspend::Verdict;
 use crate::node::time::Timestamp;
 use crate::node::{Effects, Machine, Output};
-use crate::server::Options;
+use crate::server::{Begin, Options};
 use crate::wire::client::{Outbox, Windows};
 
 /// Bytes that may wait for all clients together; beyond it the one with the
@@ -82,7 +82,9 @@ impl Node {
         let root = options.root_topic.clone();
         let mut machine = Machine::new(&options.name, root, options.limits.clone(), seed);
         machine.set_effects(Effects { persist: false });
-        machine.found(&options.root)?;
+        if let Begin::First(root) = &options.begin {
+            machine.found(root)?;
+        }
         let mut inner = Inner {
             machine,
             backend,
