@@ -41,10 +41,6 @@ pub enum Input {
 
 /// A way to the other nodes.
 pub trait Backend {
-    /// Whether there may be other nodes: if not, changes are not made into
-    /// effects at all.
-    fn has_peers(&self) -> bool;
-
     /// Takes something to carry. Never waits and never fails: what cannot be
     /// carried now is kept, within the backend's own bounds, or recovered by
     /// the nodes' protocol.

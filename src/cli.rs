@@ -26,6 +26,8 @@ mod out;
 mod ping;
 mod server;
 mod show;
+#[cfg(feature = "sim")]
+mod sim;
 mod status;
 mod usage;
 mod util;
@@ -118,6 +120,8 @@ fn run_kv(ctx: &Context, command: args::Named) -> Result<Exit, CliError> {
         args::Named::Dump(args) => block_on(dump::run(ctx, &args.0)),
         args::Named::Ping(args) => block_on(ping::run(ctx, &args.0)),
         args::Named::Status(args) => block_on(status::run(ctx, &args.0)),
+        #[cfg(feature = "sim")]
+        args::Named::Sim(args) => sim::run(ctx, &args.0),
     }
 }
 

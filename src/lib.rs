@@ -21,4 +21,7 @@ pub mod config;
 
 pub mod server;
 
+#[cfg(feature = "sim")]
+pub mod sim;
+
 pub mod cli;

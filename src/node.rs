@@ -22,6 +22,8 @@ pub mod view;
 pub mod watch;
 
 #[cfg(test)]
+mod found;
+#[cfg(test)]
 mod tests;
 
 pub use machine::{Effects, Machine, Output};

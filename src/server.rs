@@ -12,22 +12,24 @@ mod listen;
 mod node;
 mod reach;
 
-use std::fmt;
+use std::future::Future;
 use std::io;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinSet, LocalSet};
 
+use crate::backend::Backend;
 use crate::config;
 use crate::event::{NodeName, Refused, Settings};
-use crate::node::cluster::{Fault, Report};
+use crate::node::cluster::Fault;
 use crate::server::node::Node;
 
 pub use crate::node::Limits;
-pub use listen::Listen;
-pub use reach::{Meeting, Reach, address_towards, announced};
+pub use listen::{Host, Listen};
+pub use reach::Meeting;
 
 /// How long clients may take to receive their last messages.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -37,20 +39,23 @@ const FAREWELL: Duration = Duration::from_secs(3);
 pub struct Options {
     /// This node's name
     pub name: NodeName,
-    /// How it begins
+    /// Where its data come from
     pub begin: Begin,
-    /// How it is one of a network; `None`: it is alone
-    pub network: Option<Network>,
+    /// Begin although a network exists
+    pub force: bool,
+    /// Accept clients only when nothing is missing, but after this time at
+    /// the latest, if there is one
+    pub wait_sync: Option<Option<Duration>>,
+    /// End if there are no data after this time
+    pub give_up: Option<Duration>,
     /// Where clients connect
     pub listen: Vec<Listen>,
-    /// Who may connect where no host is named
-    pub reach: Reach,
-    /// Whether clients wait until nothing is missing
-    pub wait_sync: WaitSync,
-    /// Who is told what happens
-    pub tell: Tell,
     /// The levels that the network's topics begin with
     pub root_topic: Vec<String>,
+    /// The other nodes, if there may be any
+    pub network: Option<Network>,
+    /// How their client ports are reached
+    pub ways: fetch::Ways,
     /// Messages of one stream that may be unacknowledged
     pub buffer: u32,
     /// Greatest message of a client, in bytes
@@ -59,82 +64,38 @@ pub struct Options {
     pub limits: Limits,
 }
 
-/// How a server begins.
+/// Where a server's data come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Begin {
-    /// As the first of a network, with this encoded value as its root
+    /// It is the first of a network, whose root has this encoded value.
     First(Vec<u8>),
-    /// Without data: it fetches them, from these nodes if they can be reached
+    /// It joins a network, and fetches from these nodes if they can be
+    /// reached.
     Join(Vec<NodeName>),
 }
 
-/// What a server needs to know to be one of a network.
+/// What connects a server with others.
 #[derive(Debug, Clone)]
 pub struct Network {
     /// The broker
     pub mqtt: config::Mqtt,
-    /// Topic `ping`
+    /// Timing of the nodes that keep in touch
     pub ping: Settings,
-    /// Topic `del`
+    /// Timing of the agreement on deletions
     pub delete: Settings,
     /// Most links that an update carries
     pub links: usize,
-    /// Whether to go on beside a network that exists already
-    pub force: bool,
-    /// How long to wait for a node that has data; `None`: for ever
-    pub give_up: Option<Duration>,
-    /// How peers are reached
-    pub ways: fetch::Ways,
-    /// Where the others are told to look for this server
-    pub addr: Vec<(String, u16)>,
+    /// Tells this run of the node from others: greater for a later one
+    pub boot: u64,
 }
 
-/// Whether clients wait until nothing is missing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WaitSync {
-    /// They are served as soon as there are data.
-    No,
-    /// They wait.
-    Yes,
-    /// They wait, but not longer than this.
-    AtMost(Duration),
-}
-
-/// What whoever has started a server may want to tell its user.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Notice {
-    /// What happens in the network
-    Report(Report),
-    /// How far fetching from a node has come
-    Fetched {
-        /// From whom
-        peer: NodeName,
-        /// Entries so far
-        entries: u64,
-    },
-}
-
-/// Is told what happens while a server runs.
-#[derive(Clone)]
-pub struct Tell(Rc<dyn Fn(&Notice)>);
-
-impl Tell {
-    /// Calls this for everything that is told, on the server's thread.
-    pub fn new(call: impl Fn(&Notice) + 'static) -> Self {
-        Self(Rc::new(call))
-    }
-
-    /// Tells it.
-    pub fn notice(&self, notice: &Notice) {
-        (self.0)(notice);
-    }
-}
-
-impl fmt::Debug for Tell {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Tell")
-    }
+/// A number that is greater for a later run.
+#[must_use]
+pub fn boot() -> u64 {
+    #[allow(clippy::disallowed_methods)] // the shell's clock
+    let now = std::time::SystemTime::now();
+    let since = now.duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |t| u64::try_from(t.as_micros()).unwrap_or(0))
 }
 
 /// Why a server does not run.
@@ -152,12 +113,15 @@ pub enum ServeError {
     /// The root's value cannot be stored.
     #[error("the root's value cannot be stored: {0}")]
     Root(String),
-    /// It cannot be a part of its network.
+    /// The network does not want this node.
     #[error(transparent)]
-    Network(#[from] Fault),
-    /// Nobody who has data was there in time.
-    #[error("no node with data answered within {} s", .0.as_secs_f64())]
-    GivenUp(Duration),
+    Fault(#[from] Fault),
+    /// Nobody has data.
+    #[error("no node with data answered within {0:?}")]
+    GaveUp(Duration),
+    /// The build has no way to other nodes.
+    #[error("this build has no MQTT: start with '-C server.backend=none'")]
+    NoBackend,
     /// The operating system refuses something the server cannot do without.
     #[error("cannot {what}")]
     System {
@@ -189,23 +153,44 @@ pub fn run(options: Options, ready: impl FnOnce()) -> Result<(), ServeError> {
 
 async fn serve(options: Options, ready: impl FnOnce()) -> Result<(), ServeError> {
     let files = listen::raise_file_limit();
-    let listeners = listen::bind(&options.listen, options.reach)?;
+    // a port that is taken is noticed at once; clients are refused until
+    // there is something to serve
+    let sockets = listen::bind(&options.listen)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handle signals"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(system("handle signals"))?;
+    let mut told = async || {
+        tokio::select! {
+            _ = interrupt.recv() => tracing::info!("interrupted"),
+            _ = terminate.recv() => tracing::info!("told to end"),
+        }
+    };
 
-    let node = Node::start(&options).map_err(|why| ServeError::Root(refused(&why)))?;
-    let node = Rc::new(node);
+    let way = way(&options)?;
+    let (backend, closing) = way.map_or((None, None), |(b, c)| (Some(b), Some(c)));
+    let addr = listen::announced(&sockets);
+    let node = Node::start(&options, backend, addr);
+    let node = Rc::new(node.map_err(|why| ServeError::Root(refused(&why)))?);
     let mut tasks = JoinSet::new();
     tasks.spawn_local(node::drive(Rc::clone(&node)));
-    for listener in listeners {
-        tasks.spawn_local(listen::accept(listener, Rc::clone(&node), files));
-    }
-    ready();
 
-    tokio::select! {
-        _ = interrupt.recv() => tracing::info!("interrupted"),
-        _ = terminate.recv() => tracing::info!("told to end"),
-    }
+    let result = tokio::select! {
+        () = told() => Ok(false),
+        far = come_so_far(&node, &options) => far.map(|()| true),
+    };
+    let result = match result {
+        Ok(false) => Ok(()),
+        Err(why) => Err(why),
+        Ok(true) => {
+            for listener in listen::open(sockets)? {
+                tasks.spawn_local(listen::accept(listener, Rc::clone(&node), files));
+            }
+            ready();
+            tokio::select! {
+                () = told() => Ok(()),
+                fault = node.until(|_| false) => fault.map_err(ServeError::Fault),
+            }
+        }
+    };
     // no new clients; those that are here get what is theirs
     tasks.shutdown().await;
     node.end();
@@ -215,7 +200,71 @@ async fn serve(options: Options, ready: impl FnOnce()) -> Result<(), ServeError>
     {
         tracing::warn!("some clients did not take their last messages");
     }
+    if let Some(closing) = closing {
+        closing.await;
+    }
+    result
+}
+
+/// Waits until clients can be served.
+async fn come_so_far(node: &Node, options: &Options) -> Result<(), ServeError> {
+    let serving = node.until(|progress| progress.serving);
+    match options.give_up {
+        None => serving.await?,
+        Some(time) => tokio::time::timeout(time, serving)
+            .await
+            .map_err(|_| ServeError::GaveUp(time))??,
+    }
+    let synced = node.until(|progress| progress.synced);
+    match options.wait_sync {
+        None => {}
+        Some(None) => synced.await?,
+        Some(Some(time)) => match tokio::time::timeout(time, synced).await {
+            Ok(result) => result?,
+            Err(_) => tracing::warn!("serving although changes are missing"),
+        },
+    }
     Ok(())
+}
+
+/// A way to the others, and how to end it in order.
+type Way = (Box<dyn Backend>, Pin<Box<dyn Future<Output = ()>>>);
+
+#[cfg(feature = "mqtt")]
+fn way(options: &Options) -> Result<Option<Way>, ServeError> {
+    use crate::backend::mqtt::{self, MqttBackend};
+    use crate::event::{Hail, Info, PeerMessage, Say};
+    let Some(network) = &options.network else {
+        return Ok(None);
+    };
+    let will = PeerMessage::Info(Info {
+        node: options.name.clone(),
+        hail: Some(Hail {
+            say: Say::Gone,
+            boot: network.boot,
+            addr: Vec::new(),
+            sum: None,
+        }),
+        ..Info::default()
+    });
+    let mut bytes = Vec::new();
+    crate::wire::cluster::encode(&will, &mut bytes);
+    let (backend, closing) = MqttBackend::start(mqtt::Options {
+        mqtt: network.mqtt.clone(),
+        root: options.root_topic.clone(),
+        node: options.name.clone(),
+        will: bytes,
+    })
+    .map_err(system("start the way to the broker"))?;
+    Ok(Some((Box::new(backend), Box::pin(closing.close()))))
+}
+
+#[cfg(not(feature = "mqtt"))]
+fn way(options: &Options) -> Result<Option<Way>, ServeError> {
+    match &options.network {
+        None => Ok(None),
+        Some(_) => Err(ServeError::NoBackend),
+    }
 }
 
 fn refused(why: &Refused) -> String {

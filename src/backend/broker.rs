@@ -148,7 +148,7 @@ async fn bind(addresses: &[SocketAddr], packet: usize) -> Result<MqttBroker, Bro
         None if is_first => Ok(broker),
         lost => Err(BrokerError::Failed(format!(
             "somebody else was faster on {}",
-            lost.or(addresses.first())
+            lost.or_else(|| addresses.first())
                 .map_or_else(String::new, SocketAddr::to_string)
         ))),
     }

@@ -99,10 +99,6 @@ impl MqttBackend {
 }
 
 impl Backend for MqttBackend {
-    fn has_peers(&self) -> bool {
-        true
-    }
-
     fn take(&mut self, effect: Effect) {
         self.link.take(effect);
     }

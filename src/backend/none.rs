@@ -15,10 +15,6 @@ pub struct NoBackend {
 }
 
 impl Backend for NoBackend {
-    fn has_peers(&self) -> bool {
-        false
-    }
-
     fn take(&mut self, effect: Effect) {
         // whoever sends messages drains them in the same turn, so that this
         // never holds more than one turn's

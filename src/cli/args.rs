@@ -12,6 +12,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 
 use super::context::Verbosity;
+#[cfg(feature = "sim")]
+use super::sim;
 use super::{completion, data, dump, internal, man, ping, server, status, util};
 
 /// A master-less distributed key-value store
@@ -210,6 +212,9 @@ pub(super) enum Named {
     Ping(Lazy<ping::PingArgs>),
     /// Show how a server is; fails if it misses events
     Status(Lazy<status::StatusArgs>),
+    /// Simulate networks with faults, and check what comes of them
+    #[cfg(feature = "sim")]
+    Sim(Lazy<sim::SimArgs>),
 }
 
 /// `moat kv client COMMAND`, an older spelling of `moat kv COMMAND`.

@@ -1,7 +1,5 @@
 //! `moat kv server`: its arguments, their checks, and the call that runs it.
 
-use std::cell::Cell;
-use std::rc::Rc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -9,9 +7,8 @@ use clap::Args;
 
 use crate::config::{Actor, Backend, Kv, Listener, Ssl};
 use crate::event::{NodeName, Settings};
-use crate::node::cluster::Report;
 use crate::path::PathElem;
-use crate::server::{self, Begin, Meeting, Network, Notice, Reach, ServeError, Tell, WaitSync};
+use crate::server::{self, Begin, Host, Meeting, ServeError};
 use crate::text;
 use crate::value::Value;
 
@@ -80,10 +77,8 @@ pub(super) fn run(ctx: &Context, args: &ServerArgs) -> Result<Exit, CliError> {
     let nodes = args.nodes.iter().map(|name| node_name(name, "NODE"));
     let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
     let give_up = seconds(args.give_up, "--give-up")?;
-    let wait_sync = match args.wait_sync {
-        None => WaitSync::No,
-        Some(limit) => seconds(limit, "--wait-sync")?.map_or(WaitSync::Yes, WaitSync::AtMost),
-    };
+    let wait_sync = args.wait_sync.map(|limit| seconds(limit, "--wait-sync"));
+    let wait_sync = wait_sync.transpose()?;
     let listen = listeners(kv)?;
     match kv.server.backend {
         Backend::None => {}
@@ -106,40 +101,16 @@ pub(super) fn run(ctx: &Context, args: &ServerArgs) -> Result<Exit, CliError> {
         }
         None => Begin::Join(nodes),
     };
-    ctx.start_log()?;
-    let meeting = match kv.server.backend {
-        Backend::None | Backend::Serf => Meeting::Nowhere,
-        Backend::Mqtt => Meeting::look(&kv.server.mqtt),
-    };
-    let reach = Reach::of(meeting);
-    let network = (kv.server.backend == Backend::Mqtt).then(|| Network {
-        give_up,
-        force: args.force,
-        ..network(kv, &listen, reach)
-    });
-    let quiet = ctx.verbosity == Verbosity::Quiet;
-    let serves = Rc::new(Cell::new(false));
     let options = server::Options {
-        name,
-        begin,
-        network,
-        listen,
-        reach,
+        force: args.force,
         wait_sync,
-        tell: tell(ctx, &serves),
-        root_topic: kv.server.root.0.iter().map(PathElem::level).collect(),
-        buffer: kv.server.buffer,
-        frame: kv.server.frame.get(),
-        limits: server::Limits {
-            value: kv.server.value.get(),
-            message: kv.server.value.get(),
-            watch_buffer: kv.server.watch.buffer.get(),
-            ..server::Limits::default()
-        },
+        give_up,
+        ..options(kv, name, begin, listen)
     };
+    ctx.start_log()?;
+    let quiet = ctx.verbosity == Verbosity::Quiet;
     let out = ctx.out.clone();
     let ended = server::run(options, move || {
-        serves.set(true);
         if !quiet {
             // who started the server may have gone away: it serves all the same
             let _ = out.line("Running.").and_then(|()| out.flush());
@@ -147,7 +118,7 @@ pub(super) fn run(ctx: &Context, args: &ServerArgs) -> Result<Exit, CliError> {
     });
     match ended {
         Ok(()) => Ok(Exit::Success),
-        Err(why @ ServeError::GivenUp(_)) => {
+        Err(why @ ServeError::GaveUp(_)) => {
             ctx.out.note(&why.to_string());
             Ok(Exit::TryAgain)
         }
@@ -155,34 +126,44 @@ pub(super) fn run(ctx: &Context, args: &ServerArgs) -> Result<Exit, CliError> {
     }
 }
 
-/// Where clients connect.
-fn listeners(kv: &Kv) -> Result<Vec<server::Listen>, CliError> {
-    let mut listen = Vec::new();
-    for Listener { host, port, ssl } in kv.server.listeners() {
-        if ssl != Ssl::default() {
-            return Err(anyhow::anyhow!(
-                "server.bind: this build does not offer TLS: take 'ssl' out to serve in the clear"
-            )
-            .into());
-        }
-        listen.push(server::Listen { host, port });
+/// Where clients connect, as far as the configuration says.
+fn listeners(kv: &Kv) -> Result<Vec<Listener>, CliError> {
+    let all: Vec<Listener> = kv.server.listeners().collect();
+    if all.iter().any(|listener| listener.ssl != Ssl::default()) {
+        return Err(anyhow::anyhow!(
+            "server.bind: this build does not offer TLS: take 'ssl' out to serve in the clear"
+        )
+        .into());
     }
-    Ok(listen)
+    Ok(all)
 }
 
-/// What the configuration says of the network.
-fn network(kv: &Kv, listen: &[server::Listen], reach: Reach) -> Network {
-    let broker = &kv.server.mqtt.uri;
-    let towards = server::address_towards(broker.host(), broker.port());
-    let names = towards.map(|ip| ip.to_string()).into_iter();
-    let names: Vec<String> = names.chain(host_name().ok()).collect();
-    Network {
-        mqtt: kv.server.mqtt.clone(),
-        ping: settings(&kv.server.ping, &Settings::PING),
-        delete: settings(&kv.server.delete, &Settings::DELETE),
-        links: usize::try_from(kv.server.change.length).unwrap_or(usize::MAX),
+/// What the configuration says of a server.
+fn options(kv: &Kv, name: NodeName, begin: Begin, listen: Vec<Listener>) -> server::Options {
+    let config = &kv.server;
+    let network = (config.backend == Backend::Mqtt).then(|| server::Network {
+        mqtt: config.mqtt.clone(),
+        ping: settings(&config.ping),
+        delete: settings(&config.delete),
+        links: usize::try_from(config.change.length).unwrap_or(usize::MAX),
+        boot: server::boot(),
+    });
+    let meeting = match &network {
+        None => Meeting::Nowhere,
+        Some(network) => Meeting::look(&network.mqtt),
+    };
+    let listen = listen.into_iter().map(|Listener { host, port, .. }| {
+        let host = host.map_or_else(|| meeting.host(), Host::Named);
+        server::Listen { host, port }
+    });
+    server::Options {
+        name,
+        begin,
         force: false,
+        wait_sync: None,
         give_up: None,
+        listen: listen.collect(),
+        network,
         ways: server::fetch::Ways {
             hostmap: kv.hostmap.clone(),
             domain: kv.domain.clone(),
@@ -190,11 +171,20 @@ fn network(kv: &Kv, listen: &[server::Listen], reach: Reach) -> Network {
             init_timeout: kv.conn.init_timeout.get(),
             frame: kv.conn.frame.get(),
         },
-        addr: server::announced(listen, reach, &names),
+        root_topic: config.root.0.iter().map(PathElem::level).collect(),
+        buffer: config.buffer,
+        frame: config.frame.get(),
+        limits: server::Limits {
+            value: config.value.get(),
+            message: config.value.get(),
+            watch_buffer: config.watch.buffer.get(),
+            ..server::Limits::default()
+        },
     }
 }
 
-fn settings(actor: &Actor, default: &Settings) -> Settings {
+/// The timing of a group of nodes that take turns.
+fn settings(actor: &Actor) -> Settings {
     Settings {
         cycle: actor.cycle.get(),
         gap: actor.gap.get(),
@@ -203,28 +193,8 @@ fn settings(actor: &Actor, default: &Settings) -> Settings {
         splits: actor.splits,
         n_hosts: actor.n_hosts,
         version: u64::from(actor.version),
-        ..default.clone()
+        force_in: 0,
     }
-}
-
-/// Tells the user what a server waits for until it serves; what happens
-/// later is for the log.
-fn tell(ctx: &Context, serves: &Rc<Cell<bool>>) -> Tell {
-    let (out, serves) = (ctx.out.clone(), Rc::clone(serves));
-    let quiet = ctx.verbosity == Verbosity::Quiet;
-    Tell::new(move |notice| {
-        let line = match notice {
-            Notice::Report(report @ Report::Waiting) => format!("{report} …"),
-            Notice::Report(report @ (Report::Fetching(_) | Report::FetchFailed(..))) => {
-                report.to_string()
-            }
-            Notice::Report(_) => return,
-            Notice::Fetched { peer, entries } => format!("{entries} entries of '{peer}' so far"),
-        };
-        if !quiet && !serves.get() {
-            out.note(&line);
-        }
-    })
 }
 
 fn host_name() -> Result<String, CliError> {

@@ -212,6 +212,8 @@ pub struct Cluster {
     founded: bool,
     /// When there was a way to the others for the first time
     first_up: Option<Timestamp>,
+    /// This run's events have later ticks
+    begun_after: Tick,
     /// Own ticks that will never be, until the others have been told
     skipped: Option<TickSet>,
     /// What has been given up, and is not in this node's own books yet
@@ -232,7 +234,7 @@ impl Cluster {
             now,
             started: now,
             way: Way::Down,
-            phase: Phase::new(now, begin),
+            phase: Phase::new(now, begin, options.ping.cycle),
             ping,
             deleter,
             members: Members::default(),
@@ -250,6 +252,7 @@ impl Cluster {
             synced: false,
             founded: false,
             first_up: None,
+            begun_after: Tick(0),
             skipped: None,
             given_up: None,
             next_fetch: 0,
@@ -533,6 +536,11 @@ impl Cluster {
         self.deleter.start(now, &mut self.rng);
         self.hail(replica, Say::Hello);
         self.begin_to_join(now, replica);
+        // what others lack may have been on its way
+        let mut nodes = replica.nodes().iter();
+        if nodes.any(|(_, _, known)| !known.reported().is_empty()) {
+            self.resend_within(self.gap());
+        }
         self.pump(replica);
     }
 
@@ -573,7 +581,8 @@ impl Cluster {
             return false;
         };
         if update.again.is_none() && head.node == self.me {
-            let known = replica.tick().is_some_and(|tick| head.tick <= tick);
+            // what an earlier run of this node said is news
+            let known = head.tick > self.begun_after;
             self.outbox.came_back(head.tick.0);
             if self.outbox.has_kept() {
                 self.pump(replica);
@@ -581,10 +590,9 @@ impl Cluster {
             return !known;
         }
         let sender = update.again.as_ref().map_or(&head.node, |(node, _)| node);
-        if *sender == self.me {
-            return false;
+        if *sender != self.me {
+            self.members.heard(now, sender);
         }
-        self.members.heard(now, sender);
         true
     }
 
@@ -621,6 +629,9 @@ impl Cluster {
         }
         if let Some(missing) = &info.info.missing {
             self.hear_missing(&info.node, missing);
+        }
+        if let Some(known) = &info.info.known {
+            self.hear_known(replica, known);
         }
         true
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,16 +12,39 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::msgpack::write;
 use crate::server::node::Node;
-use crate::server::{Reach, ServeError, connection};
+use crate::server::{ServeError, connection};
 
 /// An address to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listen {
-    /// A host name or address; `None`: what the [`Reach`] says, both families
-    pub host: Option<String>,
+    /// Which addresses
+    pub host: Host,
     /// The port; 0: any free one
     pub port: u16,
 }
+
+/// Which addresses of this machine are listened on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Host {
+    /// A host name or address
+    Named(String),
+    /// Those that only this machine reaches
+    Loopback,
+    /// All
+    Any,
+}
+
+/// A socket that has its address, and refuses clients.
+#[derive(Debug)]
+pub(super) struct Bound {
+    socket: OwnedFd,
+    address: SocketAddr,
+    /// The name that was given for it
+    name: Option<String>,
+}
+
+/// Addresses that other nodes are told at most.
+const ANNOUNCED: usize = 8;
 
 /// Connections to the loopback addresses that are accepted when others are
 /// not any more: an administrator must be able to look.
@@ -45,29 +69,32 @@ pub(super) fn raise_file_limit() -> usize {
         .unwrap_or(usize::MAX)
 }
 
-/// Opens all listeners, or none.
-pub(super) fn bind(listen: &[Listen], reach: Reach) -> Result<Vec<TcpListener>, ServeError> {
-    let mut listeners: Vec<TcpListener> = Vec::new();
-    let mut open_to_all: Vec<String> = Vec::new();
+/// Takes all addresses, or none.
+pub(super) fn bind(listen: &[Listen]) -> Result<Vec<Bound>, ServeError> {
+    let mut sockets: Vec<Bound> = Vec::new();
     for wanted in listen {
-        let shown = shown(wanted, reach);
+        let shown = shown(wanted);
         let refused = |why: &io::Error| ServeError::Listen {
             address: shown.clone(),
             why: explain(why, wanted.port),
         };
-        let addresses = addresses(wanted, reach).map_err(|why| refused(&why))?;
+        let addresses = addresses(wanted).map_err(|why| refused(&why))?;
         let (mut port, mut any, mut last) = (wanted.port, false, None);
         for mut address in addresses {
             address.set_port(port);
-            match open(address) {
-                Ok(listener) => {
+            match take(address) {
+                Ok((socket, address)) => {
                     // a free port is the same one for both families
-                    port = listener.local_addr().map_or(port, |a| a.port());
-                    tracing::info!("listening on {}", SocketAddr::new(address.ip(), port));
-                    if !address.ip().is_loopback() {
-                        open_to_all.push(SocketAddr::new(address.ip(), port).to_string());
-                    }
-                    listeners.push(listener);
+                    port = address.port();
+                    let name = match &wanted.host {
+                        Host::Named(name) => Some(name.clone()),
+                        Host::Loopback | Host::Any => None,
+                    };
+                    sockets.push(Bound {
+                        socket,
+                        address,
+                        name,
+                    });
                     any = true;
                 }
                 // a machine without IPv6, or without the other family
@@ -83,6 +110,29 @@ pub(super) fn bind(listen: &[Listen], reach: Reach) -> Result<Vec<TcpListener>, 
             return Err(refused(&why));
         }
     }
+    Ok(sockets)
+}
+
+/// Begins to accept clients.
+pub(super) fn open(sockets: Vec<Bound>) -> Result<Vec<TcpListener>, ServeError> {
+    let mut listeners = Vec::new();
+    let mut open_to_all: Vec<String> = Vec::new();
+    for Bound {
+        socket, address, ..
+    } in sockets
+    {
+        let opened = rustix::net::listen(&socket, BACKLOG)
+            .map_err(io::Error::from)
+            .and_then(|()| TcpListener::from_std(socket.into()));
+        listeners.push(opened.map_err(|why| ServeError::Listen {
+            address: address.to_string(),
+            why: explain(&why, address.port()),
+        })?);
+        tracing::info!("listening on {address}");
+        if !address.ip().is_loopback() {
+            open_to_all.push(address.to_string());
+        }
+    }
     if !open_to_all.is_empty() {
         let all = open_to_all.join(" and ");
         tracing::warn!("clients from other hosts need no password: listening on {all}");
@@ -90,11 +140,52 @@ pub(super) fn bind(listen: &[Listen], reach: Reach) -> Result<Vec<TcpListener>, 
     Ok(listeners)
 }
 
-fn shown(listen: &Listen, reach: Reach) -> String {
-    let host = listen.host.as_deref().unwrap_or(match reach {
-        Reach::Loopback => "localhost",
-        Reach::Everywhere => "*",
-    });
+/// Where other nodes reach this one, as far as it can say.
+pub(super) fn announced(sockets: &[Bound]) -> Vec<(String, u16)> {
+    let mut list: Vec<(String, u16)> = Vec::new();
+    for Bound { address, name, .. } in sockets {
+        let port = address.port();
+        let hosts = match name {
+            Some(name) if !address.ip().is_unspecified() => vec![name.clone()],
+            _ if address.ip().is_unspecified() => here(address.is_ipv4()),
+            _ => vec![address.ip().to_string()],
+        };
+        for host in hosts {
+            if list.len() < ANNOUNCED && !list.contains(&(host.clone(), port)) {
+                list.push((host, port));
+            }
+        }
+    }
+    list
+}
+
+/// The addresses of this machine that others may reach, and last the one
+/// that only itself does: whoever comes there asks who answers.
+fn here(ipv4: bool) -> Vec<String> {
+    let mut list: Vec<IpAddr> = if_addrs::get_if_addrs()
+        .unwrap_or_default()
+        .into_iter()
+        .map(|interface| interface.ip())
+        .filter(|ip| ip.is_ipv4() == ipv4 && !is_link_local(*ip))
+        .collect();
+    list.sort_by_key(IpAddr::is_loopback);
+    list.iter().map(IpAddr::to_string).collect()
+}
+
+/// Whether an address means nothing without its interface.
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+fn shown(listen: &Listen) -> String {
+    let host = match &listen.host {
+        Host::Named(name) => name.as_str(),
+        Host::Loopback => "localhost",
+        Host::Any => "*",
+    };
     if host.contains(':') {
         format!("[{host}]:{}", listen.port)
     } else {
@@ -102,13 +193,15 @@ fn shown(listen: &Listen, reach: Reach) -> String {
     }
 }
 
-fn addresses(listen: &Listen, reach: Reach) -> io::Result<Vec<SocketAddr>> {
-    let Some(host) = &listen.host else {
-        let both: [IpAddr; 2] = match reach {
-            Reach::Loopback => [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
-            Reach::Everywhere => [Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
-        };
-        return Ok(both.map(|ip| SocketAddr::new(ip, listen.port)).to_vec());
+fn addresses(listen: &Listen) -> io::Result<Vec<SocketAddr>> {
+    let both = |v4: Ipv4Addr, v6: Ipv6Addr| {
+        let ips = [IpAddr::from(v4), IpAddr::from(v6)];
+        Ok(ips.map(|ip| SocketAddr::new(ip, listen.port)).to_vec())
+    };
+    let host = match &listen.host {
+        Host::Loopback => return both(Ipv4Addr::LOCALHOST, Ipv6Addr::LOCALHOST),
+        Host::Any => return both(Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED),
+        Host::Named(host) => host,
     };
     let mut all: Vec<SocketAddr> = (host.as_str(), listen.port).to_socket_addrs()?.collect();
     all.sort_unstable();
@@ -116,8 +209,9 @@ fn addresses(listen: &Listen, reach: Reach) -> io::Result<Vec<SocketAddr>> {
     Ok(all)
 }
 
-fn open(address: SocketAddr) -> io::Result<TcpListener> {
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with, sockopt};
+/// A socket with this address, and the address with its port.
+fn take(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with, sockopt};
     let family = match address {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
@@ -130,8 +224,9 @@ fn open(address: SocketAddr) -> io::Result<TcpListener> {
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
     bind(&socket, &address)?;
-    listen(&socket, BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    let taken = rustix::net::getsockname(&socket)?;
+    let taken = SocketAddr::try_from(taken).unwrap_or(address);
+    Ok((socket, taken))
 }
 
 fn explain(why: &io::Error, port: u16) -> String {

@@ -2,18 +2,22 @@
 //! whom to wake.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::backend::{Backend, Input, NoBackend};
-use crate::event::{Refused, SessionId};
+use crate::event::{Fetch, Refused, SessionId};
+use crate::node::cluster::{self, Fault, Report};
 use crate::node::machine::Seed;
 use crate::node::suspend::Verdict;
 use crate::node::time::Timestamp;
 use crate::node::{Effects, Machine, Output};
+use crate::server::fetch::{self, Ways};
 use crate::server::{Begin, Options};
 use crate::wire::client::{Outbox, Windows};
 
@@ -22,6 +26,8 @@ use crate::wire::client::{Outbox, Windows};
 const ALL_WAITING: usize = 256 << 20;
 /// Bytes that one read takes at most.
 const READ: usize = 64 << 10;
+/// What others said that is taken in before clients have their turn.
+const INPUTS: usize = 256;
 
 /// What all tasks share. Lent by [`Node::with`] only.
 #[derive(Debug)]
@@ -31,6 +37,8 @@ pub(super) struct Node {
     pub(super) scratch: RefCell<Box<[u8]>>,
     started: Instant,
     pub(super) frame: usize,
+    /// How peers are reached
+    ways: Ways,
 }
 
 /// What [`Node::with`] lends.
@@ -42,11 +50,27 @@ pub(super) struct Inner {
     count: usize,
     waiting: usize,
     ending: bool,
+    progress: Progress,
+    /// States that are to be fetched
+    fetches: VecDeque<Fetch>,
     /// Wakes the task that drives the backend and the timer.
     driver: Waker,
     /// Wakes who waits for the last client to go.
     last: Waker,
+    /// Wakes who waits for the node to get somewhere.
+    watcher: Waker,
     pub(super) windows: Windows,
+}
+
+/// How far the node has come.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Progress {
+    /// It has its data.
+    pub(super) serving: bool,
+    /// Nothing is missing.
+    pub(super) synced: bool,
+    /// It must stop.
+    pub(super) fault: Option<Fault>,
 }
 
 impl std::fmt::Debug for Inner {
@@ -67,8 +91,12 @@ struct Client {
 }
 
 impl Node {
-    /// The first node of a network.
-    pub(super) fn start(options: &Options) -> Result<Self, Refused> {
+    /// A node with its way to the others; `addr` is where they reach it.
+    pub(super) fn start(
+        options: &Options,
+        backend: Option<Box<dyn Backend>>,
+        addr: Vec<(String, u16)>,
+    ) -> Result<Self, Refused> {
         // the key of this process's hash maps is the system's random number
         let random = || {
             use std::hash::{BuildHasher, Hasher};
@@ -78,22 +106,48 @@ impl Node {
             hash: random(),
             run: random() >> 2,
         };
-        let backend = Box::new(NoBackend::default());
         let root = options.root_topic.clone();
         let mut machine = Machine::new(&options.name, root, options.limits.clone(), seed);
         machine.set_effects(Effects { persist: false });
-        if let Begin::First(root) = &options.begin {
-            machine.found(root)?;
+        let begin = match &options.begin {
+            Begin::First(value) => {
+                machine.found(value)?;
+                cluster::Begin::First
+            }
+            Begin::Join(peers) => cluster::Begin::Join(peers.clone()),
+        };
+        let mut progress = Progress::default();
+        match &options.network {
+            Some(network) => {
+                let options = cluster::Options {
+                    ping: network.ping.clone(),
+                    delete: network.delete.clone(),
+                    links: network.links,
+                    addr,
+                    boot: network.boot,
+                    seed: random(),
+                    force: options.force,
+                };
+                machine.set_network(Timestamp(0), options, begin);
+            }
+            // it is all there is
+            None => {
+                progress.serving = true;
+                progress.synced = true;
+            }
         }
         let mut inner = Inner {
             machine,
-            backend,
+            backend: backend.unwrap_or_else(|| Box::new(NoBackend::default())),
             clients: Vec::new(),
             count: 0,
             waiting: 0,
             ending: false,
+            progress,
+            fetches: VecDeque::new(),
             driver: Waker::noop().clone(),
             last: Waker::noop().clone(),
+            watcher: Waker::noop().clone(),
             windows: Windows {
                 most: options.buffer,
             },
@@ -106,7 +160,25 @@ impl Node {
             scratch: RefCell::new(vec![0; READ].into()),
             started,
             frame: options.frame,
+            ways: options.ways.clone(),
         })
+    }
+
+    /// Waits until the node has come so far, or must stop.
+    pub(super) async fn until(&self, far: impl Fn(&Progress) -> bool) -> Result<(), Fault> {
+        poll_fn(|cx| {
+            self.peek(|inner| {
+                if let Some(fault) = &inner.progress.fault {
+                    return Poll::Ready(Err(fault.clone()));
+                }
+                if far(&inner.progress) {
+                    return Poll::Ready(Ok(()));
+                }
+                inner.watcher.clone_from(cx.waker());
+                Poll::Pending
+            })
+        })
+        .await
     }
 
     /// Lends the machine for one input or batch of inputs, and sees to what
@@ -220,14 +292,15 @@ impl Inner {
         condemned
     }
 
-    /// Does what the machine says is to be done, until nothing is left.
+    /// Does what the machine says is to be done, and takes in what others
+    /// said, until nothing is left or clients should have their turn.
     fn settle(&mut self, now: Timestamp) {
-        loop {
+        for _ in 0..INPUTS {
             while let Some(output) = self.machine.poll_output() {
                 self.carry_out(now, output);
             }
             match self.backend.poll(&mut Context::from_waker(&self.driver)) {
-                Poll::Pending => break,
+                Poll::Pending => return,
                 Poll::Ready(Input::Peer(message)) => self.machine.handle_peer(now, &message),
                 Poll::Ready(Input::Message { topic, payload }) => {
                     self.machine.handle_message(&topic, &payload);
@@ -237,6 +310,10 @@ impl Inner {
                 Poll::Ready(Input::Gap) => self.machine.handle_gap(now),
             }
         }
+        while let Some(output) = self.machine.poll_output() {
+            self.carry_out(now, output);
+        }
+        self.driver.wake_by_ref();
     }
 
     fn carry_out(&mut self, now: Timestamp, output: Output) {
@@ -254,8 +331,23 @@ impl Inner {
             }
             // no log is open, so none is made
             Output::Persist(_) => {}
-            Output::Fetch(_) | Output::Serve | Output::Synced => {}
-            Output::Fault(_) | Output::Report(_) => {}
+            Output::Fetch(fetch) => {
+                self.fetches.push_back(fetch);
+                self.driver.wake_by_ref();
+            }
+            Output::Serve => {
+                self.progress.serving = true;
+                self.watcher.wake_by_ref();
+            }
+            Output::Synced => {
+                self.progress.synced = true;
+                self.watcher.wake_by_ref();
+            }
+            Output::Fault(fault) => {
+                self.progress.fault.get_or_insert(fault);
+                self.watcher.wake_by_ref();
+            }
+            Output::Report(report) => tell(&report),
         }
         // a new deadline concerns whoever keeps the time
         if self.machine.poll_timeout().is_some() {
@@ -264,9 +356,33 @@ impl Inner {
     }
 }
 
+/// What the operator may want to know goes to the log.
+fn tell(report: &Report) {
+    match report {
+        Report::Fetching(_) | Report::Ready(_) | Report::Complete => tracing::info!("{report}"),
+        Report::Differs(_) => tracing::info!("{report}"),
+        _ => tracing::warn!("{report}"),
+    }
+}
+
+/// Fetches a peer's state into the machine.
+async fn fetch(node: Rc<Node>, wanted: Fetch) {
+    let me = node.peek(|inner| inner.machine.node().0.clone());
+    let id = wanted.id;
+    fetch::fetch(&wanted, &node.ways, &me, |batch| {
+        node.with(|now, inner| {
+            while let Some(item) = batch.take() {
+                inner.machine.handle_fetched(now, id, &item);
+            }
+        });
+    })
+    .await;
+}
+
 /// Lets time pass for the machine, and brings what comes from the others.
 pub(super) async fn drive(node: Rc<Node>) {
     let mut timer = None;
+    let mut fetching = JoinSet::new();
     poll_fn(|cx| {
         loop {
             // settling asks the backend, which wakes this task for more
@@ -275,6 +391,10 @@ pub(super) async fn drive(node: Rc<Node>) {
                 inner.machine.handle_timeout(now);
                 inner.machine.poll_timeout()
             });
+            while let Some(wanted) = node.peek(|inner| inner.fetches.pop_front()) {
+                fetching.spawn_local(fetch(Rc::clone(&node), wanted));
+            }
+            while let Poll::Ready(Some(_)) = fetching.poll_join_next(cx) {}
             let Some(due) = due else { return Poll::Pending };
             let due = node.started + std::time::Duration::from_micros(due.0);
             let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));

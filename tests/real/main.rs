@@ -18,7 +18,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-use support::original::{Broker, mosquitto, python, python_with};
+use support::original::{Broker, installed, mosquitto, python, python_with};
 
 /// What a test needs that may not be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,10 @@ enum Needs {
     Nothing,
     /// Mosquitto
     Mosquitto,
+    /// Mosquitto, and OpenSSL's command to make certificates
+    Certificates,
+    /// The NATS server, which speaks MQTT as well
+    Nats,
     /// The original's Python environment
     Python,
     /// The same with the package that has the ISO tables
@@ -40,6 +44,8 @@ impl Needs {
         match self {
             Self::Nothing => Ok(()),
             Self::Mosquitto => mosquitto().map(drop),
+            Self::Certificates => mosquitto().and_then(|_| installed("openssl")).map(drop),
+            Self::Nats => installed("nats-server").map(drop),
             Self::Python => python().map(drop),
             Self::Tables => python_with("pycountry").map(drop),
             Self::Original => python().and_then(|_| mosquitto()).map(drop),

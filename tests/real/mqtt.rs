@@ -18,6 +18,7 @@ use moat::path::Path;
 use moat::wire::cluster;
 
 use crate::support::original::Broker;
+use crate::support::process::{Process, command, run};
 use crate::support::{PATIENCE, free_port};
 use crate::{Needs, Tests};
 
@@ -65,6 +66,23 @@ pub(crate) fn add(tests: &mut Tests, broker_port: u16) {
         Needs::Mosquitto,
         move || what_is_no_message_of_ours_harms_nobody(broker_port),
     );
+    for scheme in ["mqtts", "wss"] {
+        for version in versions {
+            tests.add(
+                &format!("mqtt::{scheme}_proves_who_is_who_{version}"),
+                Needs::Certificates,
+                move || tls_proves_who_is_who(scheme, version),
+            );
+        }
+    }
+    for version in versions {
+        tests.add(
+            &format!("mqtt::a_login_may_be_wanted_{version}"),
+            Needs::Mosquitto,
+            move || a_login_may_be_wanted(version),
+        );
+    }
+    tests.add("mqtt::nats_is_a_broker", Needs::Nats, nats_is_a_broker);
     for version in versions {
         tests.add(
             &format!("mqtt::a_server_is_the_broker_{version}"),
@@ -307,9 +325,12 @@ fn burst(a: &mut Peer, b: &mut Peer) {
         a.tell(update(&from, tick, 60));
     }
     for peer in [b, a] {
+        let is_said =
+            |input: &Input| matches!(input, Input::Peer(m) if matches!(**m, PeerMessage::Ping(_)));
         for tick in 1..=COUNT {
             let wanted = Input::Peer(Box::new(update(&from, tick, 60)));
-            let got = peer.next(Instant::now() + PATIENCE);
+            let until = Instant::now() + PATIENCE;
+            let got = std::iter::from_fn(|| peer.next(until)).find(|input| !is_said(input));
             assert!(got.as_ref() == Some(&wanted), "{tick}: {got:?}");
         }
     }
@@ -562,4 +583,153 @@ fn a_burst_arrives_through_the_server() {
     let mut b = Peer::up("b", "test/within", alone(port, "3.1.1"));
     burst(&mut a, &mut b);
     burst(&mut b, &mut a);
+}
+
+/// Certificates in a directory: `ca` vouches for `server` and `client`,
+/// `other` for nobody.
+fn certificates() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let openssl = |arguments: &str| {
+        let mut command = command("openssl");
+        command.args(arguments.split(' ')).current_dir(dir.path());
+        let done = run("openssl", &mut command, None, PATIENCE).unwrap();
+        assert!(done.status.success(), "{arguments}: {}", done.stderr);
+    };
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2";
+    for ca in ["ca", "other"] {
+        openssl(&format!(
+            "req -x509 {key} -keyout {ca}.key -out {ca}.pem -subj /CN={ca} \
+             -addext basicConstraints=critical,CA:TRUE"
+        ));
+    }
+    std::fs::write(
+        dir.path().join("server.ext"),
+        "subjectAltName=DNS:localhost",
+    )
+    .unwrap();
+    std::fs::write(dir.path().join("client.ext"), "extendedKeyUsage=clientAuth").unwrap();
+    for name in ["server", "client"] {
+        openssl(&format!(
+            "req {key} -keyout {name}.key -out {name}.csr -subj /CN={name}"
+        ));
+        openssl(&format!(
+            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \
+             -out {name}.pem -extfile {name}.ext"
+        ));
+    }
+    dir
+}
+
+fn tls_proves_who_is_who(scheme: &str, version: &str) {
+    let dir = certificates();
+    let file = |name: &str| dir.path().join(name).display().to_string();
+    let port = free_port();
+    // beside a plain one, without which Mosquitto has no websockets, and for
+    // websockets without an address
+    let (address, protocol) = match scheme {
+        "wss" => ("", "websockets"),
+        _ => ("127.0.0.1", "mqtt"),
+    };
+    let more = format!(
+        "listener {port} {address}\nprotocol {protocol}\ncafile {}\ncertfile {}\nkeyfile {}\nrequire_certificate true",
+        file("ca.pem"),
+        file("server.pem"),
+        file("server.key"),
+    );
+    let _broker = Broker::start_at(free_port(), &more).unwrap();
+    let with = |ca: &str, own: &[&str]| {
+        let mut settings = vec![
+            format!("uri={scheme}://localhost:{port}"),
+            format!("version={version}"),
+            format!("cafile={}", file(ca)),
+        ];
+        for own in own {
+            let key = if own.ends_with("key") {
+                "keyfile"
+            } else {
+                "certfile"
+            };
+            settings.push(format!("{key}={}", file(own)));
+        }
+        configured(&settings)
+    };
+    let own = ["client.pem", "client.key"];
+    // whoever is not known, or does not know the broker, never gets in
+    let mut strangers = [
+        Peer::start("x", "test/tls", with("ca.pem", &[])),
+        Peer::start("y", "test/tls", with("other.pem", &own)),
+    ];
+    let mut a = Peer::up("a", "test/tls", with("ca.pem", &own));
+    let mut b = Peer::up("b", "test/tls", with("ca.pem", &own));
+    let said = update("a", 1, 200_000);
+    a.tell(said.clone());
+    b.hears(&said);
+    for tick in 1..5000 {
+        a.tell(update("a", tick, 50));
+    }
+    for tick in 1..5000 {
+        let wanted = Input::Peer(Box::new(update("a", tick, 50)));
+        assert_eq!(b.next(Instant::now() + PATIENCE), Some(wanted));
+    }
+    let gone = gone(&a.name);
+    a.close();
+    b.hears(&gone);
+    for stranger in &mut strangers {
+        assert_eq!(stranger.next(Instant::now()), None);
+    }
+}
+
+fn a_login_may_be_wanted(version: &str) {
+    let dir = tempfile::tempdir().unwrap();
+    let passwords = dir.path().join("passwords");
+    let file = passwords.display().to_string();
+    let mut make = command("mosquitto_passwd");
+    make.args(["-b", "-c", file.as_str(), "j@e", "p:w/%d"]);
+    let made = run("mosquitto_passwd", &mut make, None, PATIENCE).unwrap();
+    assert!(made.status.success(), "{}", made.stderr);
+    let port = free_port();
+    let _broker = Broker::start_at(port, &format!("password_file {file}")).unwrap();
+    let with = |login: &str| {
+        configured(&[
+            format!("uri=mqtt://{login}localhost:{port}"),
+            format!("version={version}"),
+        ])
+    };
+    let mut strangers =
+        ["", "j%40e@", "j%40e:wrong@"].map(|login| Peer::start("x", "test/login", with(login)));
+    let mut a = Peer::up("a", "test/login", with("j%40e:p:w%2f%25d@"));
+    a.tell(turn("a"));
+    a.hears(&turn("a"));
+    for stranger in &mut strangers {
+        assert_eq!(stranger.next(Instant::now()), None);
+    }
+}
+
+fn nats_is_a_broker() {
+    let dir = tempfile::tempdir().unwrap();
+    let (own, port) = (free_port(), free_port());
+    let config = dir.path().join("nats.conf");
+    let text = format!(
+        "listen: 127.0.0.1:{own}\nserver_name: test\njetstream {{ store_dir: {:?} }}\n\
+         mqtt {{ host: 127.0.0.1, port: {port} }}\n",
+        dir.path().join("store").display().to_string()
+    );
+    std::fs::write(&config, text).unwrap();
+    let mut nats = command("nats-server");
+    nats.arg("-c").arg(&config);
+    let _nats = Process::start("nats-server", &mut nats, None);
+    let mut a = Peer::up("a", "test/nats", at(port, "3.1.1"));
+    let mut b = Peer::up("b", "test/nats", at(port, "3.1.1"));
+    let long = update("b", 1, 3_000_000);
+    b.tell(long.clone());
+    a.hears(&long);
+    b.hears(&long);
+    b.backend.take(Effect::Subscribe(levels("x/+/z")));
+    b.until(1);
+    a.send("x/y/z", b"to b");
+    b.wait_for("a's message", |i| *i == message("x/y/z", b"to b"));
+    burst(&mut a, &mut b);
+    let crash = gone(&a.name);
+    drop(a);
+    b.hears(&crash);
 }

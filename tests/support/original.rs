@@ -22,7 +22,15 @@ pub(crate) const SLOWLY: Duration = Duration::from_secs(90);
 /// # Errors
 /// Why it cannot be used.
 pub(crate) fn mosquitto() -> Result<PathBuf, String> {
-    find("mosquitto").ok_or_else(|| "mosquitto is not installed".to_owned())
+    installed("mosquitto")
+}
+
+/// A program that may be installed.
+///
+/// # Errors
+/// If it is not.
+pub(crate) fn installed(program: &str) -> Result<PathBuf, String> {
+    find(program).ok_or_else(|| format!("{program} is not installed"))
 }
 
 /// The interpreter with the original in it.
@@ -102,7 +110,7 @@ impl Broker {
         let config = dir.path().join("mosquitto.conf");
         let anonymous = !more.contains("password_file");
         let text = format!(
-            "persistence false\nmax_queued_messages 100000\nallow_anonymous {anonymous}\n\
+            "user root\npersistence false\nmax_queued_messages 100000\nallow_anonymous {anonymous}\n\
              listener {port} 127.0.0.1\n{more}\n"
         );
         std::fs::write(&config, text).map_err(|e| e.to_string())?;

@@ -376,8 +376,8 @@ mod tests {
         let link = Link::default();
         link.end(End::Close);
         link.end(End::Drop);
-        let mut cx = Context::from_waker(Waker::noop());
-        let end = link.poll_outgoing(&mut cx, &mut VecDeque::new());
+        let cx = Context::from_waker(Waker::noop());
+        let end = link.poll_outgoing(&cx, &mut VecDeque::new());
         assert_eq!(end, Some(End::Close));
     }
 }

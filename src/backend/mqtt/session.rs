@@ -65,6 +65,7 @@ pub(super) enum SessionError {
 
 impl SessionError {
     /// Whether nobody listens there.
+    #[cfg(feature = "broker")]
     pub(super) fn is_refused(&self) -> bool {
         matches!(self, Self::Transport(why) if why.is_refused())
     }

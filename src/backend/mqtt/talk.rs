@@ -63,9 +63,8 @@ async fn talk(setup: &Setup, link: &Link) {
             Ok(session) => {
                 outage.is_over(setup);
                 let began = now();
-                let why = match session.run().await {
-                    Ok(_) => return,
-                    Err(why) => why,
+                let Err(why) = session.run().await else {
+                    return;
                 };
                 link.down();
                 outage.begins(began);

@@ -41,6 +41,7 @@ pub(super) enum TransportError {
 
 impl TransportError {
     /// Whether nobody listens there.
+    #[cfg(feature = "broker")]
     pub(super) fn is_refused(&self) -> bool {
         matches!(self, Self::Connect(why) if why.kind() == io::ErrorKind::ConnectionRefused)
     }

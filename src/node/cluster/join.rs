@@ -56,7 +56,7 @@ pub(super) struct Joining {
 }
 
 impl Phase {
-    pub(super) fn new(now: Timestamp, begin: Begin) -> Self {
+    pub(super) fn new(now: Timestamp, begin: Begin, cycle: Duration) -> Self {
         match begin {
             Begin::First => Self::Founding {
                 until: now.after(ALONE),
@@ -65,7 +65,7 @@ impl Phase {
                 candidates: wanted.iter().cloned().collect(),
                 wanted,
                 current: None,
-                again_at: now,
+                again_at: now.after(cycle),
             }),
         }
     }
@@ -342,18 +342,15 @@ impl Cluster {
     fn become_ready(&mut self, replica: &mut Replica) {
         let joined = matches!(self.phase, Phase::Joining(_));
         if joined {
-            match replica.tick() {
-                None => replica.begin_after(Tick(0)),
-                Some(Tick(tick)) => {
-                    // this name was here before: what it wrote last may be
-                    // known to nobody who could be asked
-                    let skipped = SKIPPED + self.rng.below(SKIPPED << 8);
-                    let last = tick + skipped;
-                    replica.begin_after(Tick(last));
-                    let known: TickSet = std::iter::once(tick + 1..=last).collect();
-                    self.skipped = Some(known);
-                }
-            }
+            // this name may have been here before, and what it wrote last may
+            // be known to nobody who could be asked
+            let Tick(tick) = replica.tick().unwrap_or_default();
+            let skipped = SKIPPED + self.rng.below(SKIPPED << 8);
+            let last = tick + skipped;
+            replica.begin_after(Tick(last));
+            self.begun_after = Tick(last);
+            let known: TickSet = std::iter::once(tick + 1..=last).collect();
+            self.skipped = Some(known);
         }
         self.phase = Phase::Ready;
         let tick = replica.tick().unwrap_or_default();

@@ -155,8 +155,7 @@ impl Cluster {
             }
             Step::Resend => {
                 self.recovery = None;
-                let wait = self.rng.part(self.gap());
-                self.resend_within(wait);
+                self.resend_within(self.gap());
             }
         }
     }
@@ -191,8 +190,8 @@ impl Cluster {
         };
         let mine = replica.sum();
         let member = self.members.heard(self.now, node);
-        member.sum = Some(theirs);
         member.same = theirs == mine;
+        let before = member.sum.replace(theirs);
         let diverged = &mut self.diverged;
         if theirs == mine {
             // whoever held something else holds the same now
@@ -204,7 +203,8 @@ impl Cluster {
             return;
         }
         let seen = match &diverged.with {
-            Some((n, m, t, seen)) if n == node && *m == mine && *t == theirs => *seen + 1,
+            // that several others differ is no reason to begin anew
+            Some((_, m, _, seen)) if *m == mine && before == Some(theirs) => *seen + 1,
             // another pair of sums: somebody writes, or it is mended already
             _ => 1,
         };

@@ -7,12 +7,13 @@
 //! `known`, so that nothing waits for it for ever. (The original asks once,
 //! and waits for ever.)
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::event::{NodeInfo, NodeName, Tick, TickSet};
+use crate::event::{Link, NodeInfo, NodeName, Tick, TickSet};
 use crate::node::merge::Replica;
 use crate::node::time::Timestamp;
+use crate::node::tree::Ix;
 
 use super::{Act, Cluster, Report};
 
@@ -56,6 +57,8 @@ pub(super) struct Resending {
     /// Links of chains that were sent: an original does not look for them
     /// behind the first two
     deeper: BTreeMap<NodeName, TickSet>,
+    /// Entries whose last change somebody has given up
+    objections: BTreeSet<Ix>,
 }
 
 impl Resending {
@@ -206,6 +209,29 @@ impl Cluster {
         }
     }
 
+    /// Somebody says that nobody needs these any more. Who holds one as an
+    /// entry's last change knows better, and sends it again: the other may
+    /// have given up what it could not hear of.
+    pub(super) fn hear_known(&mut self, replica: &Replica, known: &[(NodeName, TickSet)]) {
+        for (name, ticks) in known {
+            let Some(node) = replica.nodes().find(name.as_str()) else {
+                continue;
+            };
+            let Some(held) = replica.nodes().get(node) else {
+                continue;
+            };
+            for (tick, ix) in held.present_among(ticks) {
+                let head = replica.tree().get(ix).head() == Some(Link::new(node, Tick(tick)));
+                if head && self.resending.objections.len() < SENT_AT_ONCE {
+                    self.resending.objections.insert(ix);
+                }
+            }
+        }
+        if !self.resending.objections.is_empty() {
+            self.resend_within(self.gap());
+        }
+    }
+
     /// Sends again what others lack, if it is time to.
     pub(super) fn resend(&mut self, replica: &mut Replica) {
         if self.resending.at.is_none_or(|at| at > self.now) {
@@ -215,7 +241,9 @@ impl Cluster {
         if !self.is_up() {
             return;
         }
-        let mut entries = std::collections::BTreeSet::new();
+        let mut entries = std::mem::take(&mut self.resending.objections);
+        // it may have been purged meanwhile
+        entries.retain(|ix| replica.tree().get(*ix).head().is_some());
         let mut known = Vec::new();
         let mut answered = Vec::new();
         let mut more = false;
@@ -272,7 +300,8 @@ impl Cluster {
     }
 
     /// Sends again soon whatever others are known to lack.
-    pub(super) fn resend_within(&mut self, wait: Duration) {
+    pub(super) fn resend_within(&mut self, most: Duration) {
+        let wait = self.rng.part(most);
         let at = self.now.after(wait);
         self.resending.at.get_or_insert(at);
     }

@@ -66,7 +66,7 @@ impl Inbox {
         if self.splitter.is_inside() {
             return None;
         }
-        usual::read(bytes).filter(|usual| usual.len() <= self.splitter.limit())
+        usual::read(bytes).filter(|usual| usual.size() <= self.splitter.limit())
     }
 
     /// The message that `bytes` begin with, and its length; `None` if it is

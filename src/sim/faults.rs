@@ -1,0 +1,207 @@
+//! What goes wrong, and how it is mended.
+
+use std::time::Duration;
+
+use crate::sim::check::Broken;
+use crate::sim::host::Host;
+use crate::sim::net::Queued;
+use crate::sim::plan::{Trouble, Weather};
+use crate::sim::world::{Happening, Phase, World};
+
+/// What is as it should be again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mend {
+    /// A broker
+    Broker(usize),
+    /// One direction of the bridge
+    Bridge(usize),
+    /// What a node hears, and is heard of it
+    Link(usize),
+    /// A stopped process
+    Process(usize),
+}
+
+/// Time after which a broker gives up a client that it does not hear.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+impl World {
+    /// Something goes wrong now, and something else later.
+    pub(super) fn trouble(&mut self) -> Result<(), Broken> {
+        if self.phase != Phase::Storm {
+            return Ok(());
+        }
+        let mean = self.plan.fault_every;
+        let next = self
+            .rng
+            .millis(1, 2 * mean.as_millis().try_into().unwrap_or(60_000));
+        self.after(next, Happening::Trouble);
+        let Some(trouble) = self.rng.pick(&self.plan.faults).copied() else {
+            return Ok(());
+        };
+        let n = self.rng.place(self.nodes.len());
+        let lasts = self
+            .plan
+            .fault_lasts
+            .as_millis()
+            .try_into()
+            .unwrap_or(60_000);
+        let lasts = self.rng.millis(100, lasts);
+        self.counts.troubles += 1;
+        self.trace.line(self.now, |out| {
+            let name = &self.nodes[n].name;
+            out.push_str(&format!("trouble: {trouble:?} {name} {lasts:?}"));
+        });
+        match trouble {
+            Trouble::LinkBreaks => self.break_link(n),
+            Trouble::BrokerEnds => {
+                let broker = self.nodes[n].broker;
+                if !std::mem::replace(&mut self.brokers[broker].up, false) {
+                    return Ok(());
+                }
+                self.after(lasts, Happening::Mend(Mend::Broker(broker)));
+                for n in 0..self.nodes.len() {
+                    if self.nodes[n].broker == broker {
+                        self.break_link(n)?;
+                    }
+                }
+                Ok(())
+            }
+            Trouble::BridgeCut => {
+                let both = self.rng.chance(700);
+                let one = self.rng.place(2);
+                for way in 0..2 {
+                    if both || way == one {
+                        self.bridge[way] = false;
+                        self.after(lasts, Happening::Mend(Mend::Bridge(way)));
+                    }
+                }
+                Ok(())
+            }
+            Trouble::Deaf | Trouble::Mute => {
+                let link = &mut self.nodes[n].link;
+                match trouble {
+                    Trouble::Deaf => link.deaf = true,
+                    _ => link.mute = true,
+                }
+                let lasts = lasts.min(KEEP_ALIVE);
+                self.after(lasts, Happening::Mend(Mend::Link(n)));
+                Ok(())
+            }
+            Trouble::Stopped => {
+                let node = &mut self.nodes[n];
+                if node.running.is_some() && !std::mem::replace(&mut node.stopped, true) {
+                    self.after(lasts, Happening::Mend(Mend::Process(n)));
+                }
+                Ok(())
+            }
+            Trouble::Killed => {
+                self.kill(n, lasts);
+                Ok(())
+            }
+            Trouble::Overflow => {
+                self.nodes[n].link.overflow += u32::try_from(self.rng.between(1, 30)).unwrap_or(1);
+                Ok(())
+            }
+            Trouble::ClockJumps => {
+                let now = self.now;
+                self.nodes[n].clock.jump(now, lasts);
+                if self.nodes[n].stopped {
+                    return Ok(());
+                }
+                self.wake_now(n)
+            }
+        }
+    }
+
+    /// Kills a process, unless nobody else has data.
+    fn kill(&mut self, n: usize, lasts: Duration) {
+        let mut others = self.nodes.iter().enumerate();
+        let other =
+            others.any(|(m, node)| m != n && node.running.as_ref().is_some_and(|r| r.serving));
+        if !other || self.nodes[n].running.is_none() {
+            return;
+        }
+        self.end(n, "killed");
+        self.after(lasts, Happening::Start(n));
+    }
+
+    /// Something is as it should be again.
+    pub(super) fn mend(&mut self, mend: Mend) -> Result<(), Broken> {
+        match mend {
+            Mend::Broker(broker) => self.brokers[broker].up = true,
+            Mend::Bridge(way) => self.bridge[way] = true,
+            Mend::Link(n) => {
+                let link = &mut self.nodes[n].link;
+                let was = link.deaf || link.mute;
+                link.deaf = false;
+                link.mute = false;
+                // by then one of both sides may have noticed
+                if was && self.rng.chance(300) {
+                    return self.break_link(n);
+                }
+            }
+            Mend::Process(n) => return self.wake_up(n),
+        }
+        Ok(())
+    }
+
+    /// A stopped process goes on: with what its system kept for it.
+    fn wake_up(&mut self, n: usize) -> Result<(), Broken> {
+        let node = &mut self.nodes[n];
+        if !std::mem::replace(&mut node.stopped, false) {
+            return Ok(());
+        }
+        self.trace.line(self.now, |out| {
+            out.push_str(&format!("{} goes on", node.name));
+        });
+        let backlog = std::mem::take(&mut node.backlog);
+        // timers may come first or last
+        let first = self.rng.chance(500);
+        if first {
+            self.wake_now(n)?;
+        }
+        for queued in backlog {
+            match queued {
+                Queued::Message(message) => self.hear(n, &message)?,
+                Queued::Down => {
+                    self.feed(n, Host::handle_down)?;
+                }
+            }
+        }
+        if !first {
+            self.wake_now(n)?;
+        }
+        if !self.nodes[n].link.up {
+            self.reconnect(n);
+        }
+        let clients = self.clients.len();
+        (0..clients).for_each(|client| self.schedule_read(client));
+        Ok(())
+    }
+
+    /// Mends everything, for good: what remains is the nodes' work.
+    pub(super) fn heal(&mut self) -> Result<(), Broken> {
+        self.phase = Phase::Calm(self.last_arrival.max(self.now));
+        self.weather = Weather::CALM;
+        self.trace
+            .line(self.now, |out| out.push_str("all is mended"));
+        self.brokers.iter_mut().for_each(|b| b.up = true);
+        self.bridge = [true; 2];
+        for n in 0..self.nodes.len() {
+            let link = &mut self.nodes[n].link;
+            link.deaf = false;
+            link.mute = false;
+            let lost = std::mem::take(&mut link.overflow) > 0;
+            self.wake_up(n)?;
+            if lost {
+                self.feed(n, Host::handle_gap)?;
+            }
+            if self.nodes[n].running.is_none() {
+                self.nodes[n].gone = self.rng.chance(250);
+                self.after(Duration::from_millis(100), Happening::Start(n));
+            }
+        }
+        self.after(Duration::from_secs(1), Happening::Look);
+        Ok(())
+    }
+}

@@ -1,0 +1,524 @@
+//! A simulated network: its nodes, what is under way between them, and the
+//! one loop that lets happen what is due next.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::event::{NodeName, PeerMessage, SessionId};
+use crate::node::time::Timestamp;
+use crate::sim::check::{self, Broken};
+use crate::sim::client::Client;
+use crate::sim::download::Download;
+use crate::sim::faults::Mend;
+use crate::sim::host::{Birth, Host, Want};
+use crate::sim::ledger::{Ledger, LifeIx};
+use crate::sim::net::{Broker, Link, Queued};
+use crate::sim::plan::{Plan, Weather, deleters_path};
+use crate::sim::plant::Plants;
+use crate::sim::rng::Rng;
+use crate::sim::trace::{self, Trace};
+use crate::sim::{Counts, Settings};
+
+/// What is going to happen.
+#[derive(Debug, Clone)]
+pub(super) enum Happening {
+    /// A client does something.
+    Act(usize),
+    /// A client's streams go on, and it reads.
+    Read(usize),
+    /// Something goes wrong.
+    Trouble,
+    /// Something is as it should be again.
+    Mend(Mend),
+    /// A machine's time-out, at the node's present timer.
+    Wake(usize),
+    /// A message reaches a broker: which, whose, over which connection
+    Arrive(usize, usize, u32, Rc<PeerMessage>),
+    /// A message reaches a broker over the bridge.
+    Cross(usize, Rc<PeerMessage>),
+    /// A message reaches a node over a connection.
+    Deliver(usize, u32, Rc<PeerMessage>),
+    /// A node connects to its broker.
+    Connect(usize, u32),
+    /// A process starts.
+    Start(usize),
+    /// The next piece of a download.
+    Piece(u64),
+    /// Time to look whether all nodes agree.
+    Look,
+}
+
+#[derive(Debug)]
+struct Due {
+    at: Timestamp,
+    number: u64,
+    what: Happening,
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        (self.at, self.number) == (other.at, other.number)
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+/// A clock that goes at its own pace, from its own beginning.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    since: u64,
+    shows: u64,
+    /// Parts of a thousand of the true pace
+    pace: u64,
+}
+
+impl Clock {
+    pub(super) const fn local(self, now: Timestamp) -> Timestamp {
+        Timestamp(self.shows + (now.0 - self.since) * self.pace / 1000)
+    }
+
+    /// The first true time at which the clock shows `local`.
+    fn truly(self, local: Timestamp) -> Timestamp {
+        let shown = local.0.saturating_sub(self.shows);
+        Timestamp(self.since + (shown * 1000).div_ceil(self.pace))
+    }
+
+    pub(super) fn jump(&mut self, now: Timestamp, by: Duration) {
+        self.shows = self.local(now).after(by).0;
+        self.since = now.0;
+    }
+}
+
+/// A process.
+#[derive(Debug)]
+pub(super) struct Running {
+    pub(super) host: Host,
+    pub(super) life: LifeIx,
+    /// Clients are accepted.
+    pub(super) serving: bool,
+    pub(super) plants: Plants,
+}
+
+/// A node: its process, if it runs, and its connection.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) name: NodeName,
+    pub(super) broker: usize,
+    pub(super) link: Link,
+    pub(super) clock: Clock,
+    pub(super) running: Option<Running>,
+    /// The process does nothing.
+    pub(super) stopped: bool,
+    /// It is not going to start again.
+    pub(super) gone: bool,
+    /// What waits for a stopped process
+    pub(super) backlog: VecDeque<Queued>,
+    /// When the machine's time-out is due
+    wake: Option<Timestamp>,
+}
+
+impl Node {
+    /// Whether it answers clients now.
+    pub(super) fn answers(&self) -> bool {
+        !self.stopped && self.running.as_ref().is_some_and(|r| r.serving)
+    }
+
+    /// Which life of the node this is.
+    pub(super) fn life(&self) -> Option<LifeIx> {
+        self.running.as_ref().map(|r| r.life)
+    }
+}
+
+/// Where a history stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Clients write, and things go wrong.
+    Storm,
+    /// All is mended, and nothing of the storm is under way after this
+    /// time; the nodes agree before long.
+    Calm(Timestamp),
+    /// The nodes agreed at this time; nothing may change any more.
+    Agreed(Timestamp),
+}
+
+/// Everything there is.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) plan: Plan,
+    pub(super) settings: Settings,
+    pub(super) weather: Weather,
+    pub(super) rng: Rng,
+    pub(super) now: Timestamp,
+    pub(super) phase: Phase,
+    pub(super) nodes: Vec<Node>,
+    pub(super) brokers: Vec<Broker>,
+    /// Whether what the first broker hears reaches the second, and the other
+    /// way round
+    pub(super) bridge: [bool; 2],
+    pub(super) clients: Vec<Client>,
+    pub(super) downloads: BTreeMap<u64, Download>,
+    pub(super) ledger: Ledger,
+    pub(super) trace: Trace,
+    pub(super) counts: Counts,
+    pub(super) next_value: u64,
+    /// When the last message that is under way arrives
+    pub(super) last_arrival: Timestamp,
+    due: BinaryHeap<Reverse<Due>>,
+    number: u64,
+}
+
+/// The ping cycle that nodes are started with.
+pub(super) const CYCLE: Duration = Duration::from_secs(10);
+
+/// Cycles within which nodes must agree once all is mended.
+const PATIENCE: u32 = 10;
+
+/// How often it is looked whether they do.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Time in which nothing may change after they agreed.
+const AFTERWARDS: Duration = Duration::from_secs(25);
+
+impl World {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let mut rng = Rng::new(settings.seed);
+        let plan = Plan::new(&mut rng, settings.nodes, settings.events);
+        let mut paths = plan.keys.clone();
+        paths.push(deleters_path());
+        let names = ["a", "b", "c", "d", "e", "f", "g"];
+        let nodes = (0..usize::from(plan.nodes)).map(|n| Node {
+            name: NodeName::new(names.get(n).unwrap_or(&"x")),
+            broker: n % usize::from(plan.brokers),
+            link: Link::default(),
+            clock: Clock {
+                since: 0,
+                shows: rng.below(3_600_000_000),
+                pace: 1000 + rng.below(plan.skew + 1) - rng.below(plan.skew + 1),
+            },
+            running: None,
+            stopped: false,
+            gone: false,
+            backlog: VecDeque::new(),
+            wake: None,
+        });
+        let nodes = nodes.collect();
+        let clients = (0..plan.clients).map(|_| Client::new(rng.chance(300)));
+        let clients = clients.collect();
+        Self {
+            settings: settings.clone(),
+            weather: plan.weather.clone(),
+            now: Timestamp(0),
+            phase: Phase::Storm,
+            nodes,
+            brokers: vec![Broker::default(); usize::from(plan.brokers)],
+            bridge: [true; 2],
+            clients,
+            downloads: BTreeMap::new(),
+            ledger: Ledger::new(paths),
+            trace: Trace::new(settings.trace),
+            counts: Counts::default(),
+            next_value: 0,
+            last_arrival: Timestamp(0),
+            due: BinaryHeap::new(),
+            number: 0,
+            plan,
+            rng,
+        }
+    }
+
+    /// Has something happen after a while.
+    pub(super) fn after(&mut self, wait: Duration, what: Happening) {
+        self.at(self.now.after(wait), what);
+    }
+
+    /// Has something happen at a time.
+    pub(super) fn at(&mut self, at: Timestamp, what: Happening) {
+        self.number += 1;
+        let number = self.number;
+        self.due.push(Reverse(Due { at, number, what }));
+    }
+
+    /// Lets everything happen, until the nodes agree or something is wrong.
+    pub(super) fn run(&mut self) -> Result<(), Broken> {
+        self.begin();
+        while let Some(Reverse(Due { at, what, .. })) = self.due.pop() {
+            self.now = at;
+            match self.phase {
+                Phase::Storm
+                    if self.counts.inputs + self.counts.acts >= self.plan.events.into() =>
+                {
+                    self.heal()?;
+                }
+                Phase::Agreed(since) if at.since(since) > self.afterwards() => {
+                    return check::all(self);
+                }
+                _ => {}
+            }
+            self.happen(what)?;
+        }
+        Err(Broken::NothingHappens)
+    }
+
+    fn afterwards(&self) -> Duration {
+        if self.plan.purge {
+            CYCLE * 400
+        } else {
+            AFTERWARDS
+        }
+    }
+
+    fn begin(&mut self) {
+        self.at(self.now, Happening::Start(0));
+        for n in 1..self.nodes.len() {
+            // some are there at once, others come later
+            let early = n < usize::from(self.plan.early);
+            let wait = match early {
+                true => self.rng.millis(1, 2000),
+                false => self.rng.millis(5_000, 120_000),
+            };
+            self.after(wait, Happening::Start(n));
+        }
+        for client in 0..self.clients.len() {
+            let wait = self.rng.millis(500, 8000);
+            self.after(wait, Happening::Act(client));
+        }
+        let wait = self.plan.fault_every;
+        self.after(wait, Happening::Trouble);
+    }
+
+    fn happen(&mut self, what: Happening) -> Result<(), Broken> {
+        match what {
+            Happening::Act(client) => self.act(client),
+            Happening::Read(client) => self.read(client),
+            Happening::Trouble => self.trouble(),
+            Happening::Mend(mend) => self.mend(mend),
+            Happening::Wake(node) => self.wake(node),
+            Happening::Arrive(broker, from, epoch, message) => {
+                self.arrive(broker, from, epoch, &message);
+                Ok(())
+            }
+            Happening::Cross(broker, message) => {
+                self.spread(broker, &message);
+                Ok(())
+            }
+            Happening::Deliver(to, epoch, message) => self.deliver(to, epoch, message),
+            Happening::Connect(node, epoch) => self.connect(node, epoch),
+            Happening::Start(node) => self.start(node),
+            Happening::Piece(number) => self.piece(number),
+            Happening::Look => self.look(),
+        }
+    }
+
+    /// Looks whether the nodes agree, once all is mended.
+    fn look(&mut self) -> Result<(), Broken> {
+        let Phase::Calm(since) = self.phase else {
+            return Ok(());
+        };
+        if self.now < since {
+            self.at(since.after(LOOK), Happening::Look);
+            return Ok(());
+        }
+        let passed = self.now.since(since);
+        match check::agreed(self) {
+            Ok(()) => {
+                self.phase = Phase::Agreed(self.now);
+                self.counts.healed_after = Some(passed);
+                self.after(self.afterwards() + LOOK, Happening::Look);
+            }
+            Err(broken) if passed > CYCLE * PATIENCE => return Err(broken),
+            Err(_) => self.after(LOOK, Happening::Look),
+        }
+        Ok(())
+    }
+
+    // ---- processes ----
+
+    /// Starts a process, with nothing.
+    fn start(&mut self, n: usize) -> Result<(), Broken> {
+        if self.nodes[n].running.is_some() || self.nodes[n].gone {
+            return Ok(());
+        }
+        let life = self.ledger.born();
+        let founds = n == 0 && self.counts.starts == 0;
+        self.counts.starts += 1;
+        let birth = Birth {
+            name: self.nodes[n].name.clone(),
+            hash: self.settings.hash,
+            run: self.rng.next(),
+            boot: self.counts.starts,
+            delete: self.plan.delete.clone(),
+            found: founds.then(|| b"\xa4Root".to_vec()),
+            watch_buffer: self.plan.watch_buffer,
+        };
+        self.trace.line(self.now, |out| {
+            out.push_str(&format!("{} starts", birth.name));
+        });
+        let node = &mut self.nodes[n];
+        node.running = Some(Running {
+            host: Host::new(node.clock.local(self.now), &birth),
+            life,
+            serving: false,
+            plants: Plants::new(self.settings.plant),
+        });
+        node.wake = None;
+        self.settle(n)?;
+        let wait = self.rng.millis(1, 200);
+        let epoch = self.nodes[n].link.epoch;
+        self.after(wait, Happening::Connect(n, epoch));
+        Ok(())
+    }
+
+    /// A process ends, and what it knew is gone.
+    pub(super) fn end(&mut self, n: usize, why: &str) {
+        let Some(running) = self.nodes[n].running.take() else {
+            return;
+        };
+        self.trace.line(self.now, |out| {
+            out.push_str(&format!("{} ends: {why}", self.nodes[n].name));
+        });
+        self.ledger.died(running.life);
+        let node = &mut self.nodes[n];
+        node.stopped = false;
+        node.backlog.clear();
+        node.wake = None;
+        let was_up = node.link.drop();
+        if was_up {
+            let broker = node.broker;
+            self.spread(broker, &Rc::new(running.host.will()));
+        }
+    }
+
+    /// Gives a process an input, and does what it wants then.
+    pub(super) fn feed<T>(
+        &mut self,
+        n: usize,
+        input: impl FnOnce(&mut Host, Timestamp) -> T,
+    ) -> Result<Option<T>, Broken> {
+        self.counts.inputs += 1;
+        let node = &mut self.nodes[n];
+        let now = node.clock.local(self.now);
+        let Some(running) = &mut node.running else {
+            return Ok(None);
+        };
+        let result = input(&mut running.host, now);
+        self.settle(n)?;
+        Ok(Some(result))
+    }
+
+    /// Does what a process wants.
+    fn settle(&mut self, n: usize) -> Result<(), Broken> {
+        loop {
+            let node = &mut self.nodes[n];
+            let now = node.clock.local(self.now);
+            let Some(running) = &mut node.running else {
+                return Ok(());
+            };
+            let Some(want) = running.host.want() else {
+                break;
+            };
+            match want {
+                Want::Tell(message) => {
+                    self.trace.line(self.now, |out| {
+                        out.push_str(&format!("{} -> {}", node.name, trace::message(&message)));
+                    });
+                    let message = running.plants.tells(&mut running.host, now, message);
+                    if let Some(message) = message {
+                        self.publish(n, message);
+                    }
+                }
+                Want::Persist(event) => {
+                    let life = running.life;
+                    self.trace.line(self.now, |out| {
+                        out.push_str(&format!("{} has {}", node.name, trace::event(&event)));
+                    });
+                    self.ledger.applied(life, &node.name, &event)?;
+                    self.pass_on(n, &event);
+                }
+                Want::Serve => {
+                    running.serving = true;
+                    self.trace.line(self.now, |out| {
+                        out.push_str(&format!("{} serves", node.name));
+                    });
+                }
+                Want::Ready(session) => self.ready(n, session),
+                Want::Note(note) => self.trace.line(self.now, |out| {
+                    out.push_str(&format!("{} notes: {note}", node.name));
+                }),
+                Want::Fetch(fetch) => self.begin_download(n, &fetch),
+                Want::Fault(why) => {
+                    self.counts.faults += 1;
+                    self.end(n, &why.to_string());
+                    // as a supervisor does
+                    let wait = self.rng.millis(1000, 10_000);
+                    self.after(wait, Happening::Start(n));
+                }
+            }
+        }
+        self.arm(n);
+        Ok(())
+    }
+
+    fn ready(&mut self, n: usize, session: SessionId) {
+        let life = self.nodes[n].life();
+        let client = self.clients.iter().position(|c| c.is_at(n, life, session));
+        if let Some(client) = client {
+            self.schedule_read(client);
+        }
+    }
+
+    /// Sets a node's timer to what its machine waits for.
+    fn arm(&mut self, n: usize) {
+        let now = self.now;
+        let node = &mut self.nodes[n];
+        let Some(running) = &node.running else {
+            return;
+        };
+        let Some(timeout) = running.host.timeout() else {
+            return;
+        };
+        let at = node.clock.truly(timeout).max(Timestamp(now.0 + 1));
+        if node.wake.is_none_or(|wake| at < wake) {
+            node.wake = Some(at);
+            self.at(at, Happening::Wake(n));
+        }
+    }
+
+    fn wake(&mut self, n: usize) -> Result<(), Broken> {
+        let node = &mut self.nodes[n];
+        if node.wake != Some(self.now) || node.running.is_none() {
+            return Ok(());
+        }
+        node.wake = None;
+        if node.stopped {
+            return Ok(());
+        }
+        self.wake_now(n)
+    }
+
+    /// Lets a machine's time-out happen if it is due.
+    pub(super) fn wake_now(&mut self, n: usize) -> Result<(), Broken> {
+        let node = &self.nodes[n];
+        let local = node.clock.local(self.now);
+        let timeout = node.running.as_ref().and_then(|r| r.host.timeout());
+        if timeout.is_some_and(|t| t <= local) {
+            self.feed(n, Host::handle_timeout)?;
+        } else {
+            self.arm(n);
+        }
+        Ok(())
+    }
+}
