@@ -251,6 +251,7 @@ fn other<'a>(action: &[u8], fields: &Fields<'a>) -> Result<Request<'a>, Refused>
             node_drop: fields.flag("node_drop"),
             debug: fields.flag("debug"),
         }),
+        b"get_members" => Request::Members,
         b"enum_node" => Request::EnumNode {
             node: text(fields.need("node")?)?,
             max: match fields.get("max") {
