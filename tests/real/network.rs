@@ -148,6 +148,34 @@ fn members_see_each_other(broker: u16) {
     );
 }
 
+fn bookkeeping_is_everybodys(broker: u16) {
+    let network = Network::new(broker, "books");
+    let one = network.member(&["-i", "Testing", "one"]);
+    let two = network.member(&["two"]);
+    let run = |member: &Member, args: &[&str]| {
+        let mut all = vec!["internal"];
+        all.extend(args);
+        kv(member.port, &all, None).unwrap().ok().unwrap()
+    };
+    let set = kv(two.port, &["data", "a", "set", "-v", ":", "x"], None);
+    set.unwrap().ok().unwrap();
+    let ticks = eventually("the change has come", PATIENCE, || {
+        let ticks = kv(one.port, &["internal", "enum", "two"], None).unwrap();
+        Some(ticks.stdout).filter(|ticks| !ticks.is_empty())
+    });
+    let ticks = ticks.unwrap();
+    assert_eq!(run(&one, &["get", "two", ticks.trim()]), "\"x\"\n");
+
+    let marked = run(&one, &["mark", "-b", "ghost", "1", "2"]);
+    assert!(marked.contains("ghost"), "{marked}");
+    let known = || run(&two, &["state", "-s"]).contains("ghost");
+    eventually("both know", PATIENCE, || known().then_some(())).unwrap();
+    run(&one, &["kill", "ghost"]);
+    eventually("both forget", PATIENCE, || (!known()).then_some(())).unwrap();
+    let refused = kv(one.port, &["internal", "kill", "two"], None).unwrap();
+    assert_eq!(refused.code(), 1, "it is in use");
+}
+
 fn messages_are_shown_and_sent(broker: u16) {
     let network = Network::new(broker, "dump");
     let mut command = network.dump(&["msg", "+"]);
@@ -205,6 +233,11 @@ pub(crate) fn add(tests: &mut Tests, broker_port: u16) {
         "network::members_see_each_other",
         Needs::Mosquitto,
         move || members_see_each_other(broker_port),
+    );
+    tests.add(
+        "network::bookkeeping_is_everybodys",
+        Needs::Mosquitto,
+        move || bookkeeping_is_everybodys(broker_port),
     );
     tests.add(
         "network::messages_are_shown_and_sent",
