@@ -615,14 +615,15 @@ impl Cluster {
     /// node's bookkeeping.
     pub fn hear_info(&mut self, now: Timestamp, replica: &Replica, info: &Info) -> bool {
         self.now = now;
+        // first, for a node that says it goes is not here by having said so
+        if info.node != self.me && !info.node.as_str().is_empty() {
+            self.members.heard(now, &info.node);
+        }
         if let Some(hail) = &info.hail {
             self.hear_hail(replica, info, hail);
         }
         if info.node == self.me {
             return false;
-        }
-        if !info.node.as_str().is_empty() {
-            self.members.heard(now, &info.node);
         }
         if let Some(ticks) = &info.info.ticks {
             self.hear_ticks(replica, &info.node, ticks);
