@@ -184,8 +184,11 @@ pub(super) struct World {
 /// The ping cycle that nodes are started with.
 pub(super) const CYCLE: Duration = Duration::from_secs(10);
 
-/// Cycles within which nodes must agree once all is mended.
-const PATIENCE: u32 = 10;
+/// Cycles within which nodes must agree once all is mended. Nearly always
+/// three are enough; but what nobody has is only given up after six without
+/// an answer, if its node is away, and each time something of it turns up
+/// they begin anew.
+const PATIENCE: u32 = 20;
 
 /// How often it is looked whether they do.
 const LOOK: Duration = Duration::from_millis(500);
