@@ -17,6 +17,7 @@ mod completion;
 mod connect;
 mod context;
 mod data;
+mod dump;
 mod exit;
 mod internal;
 mod logging;
@@ -116,6 +117,7 @@ fn run_kv(ctx: &Context, command: args::Named) -> Result<Exit, CliError> {
         args::Named::Server(args) => server::run(ctx, &args.0),
         args::Named::Data(args) => block_on(data::run(ctx, &args.0)),
         args::Named::Internal(args) => block_on(internal::run(ctx, &args.0)),
+        args::Named::Dump(args) => block_on(dump::run(ctx, &args.0)),
         args::Named::Ping(args) => block_on(ping::run(ctx, &args.0)),
         args::Named::Status(args) => block_on(status::run(ctx, &args.0)),
         #[cfg(feature = "sim")]

@@ -31,6 +31,7 @@ mod chain;
 mod connection;
 mod entry;
 mod error;
+mod members;
 mod messages;
 mod options;
 pub mod proto;
@@ -60,7 +61,7 @@ pub use state::NodeState;
 pub use tree::{DeleteTree, DeletedTree, GetTree, Messages, Tree};
 pub use watch::{UpToDate, Watch, WatchEvent, WatchTree};
 
-use crate::event::{NamedLink, StateWanted, Tock};
+use crate::event::{Members, NamedLink, StateWanted, Tock};
 use crate::path::Path;
 use crate::value::{Raw, Value};
 use connection::{Connection, Ticket};
@@ -270,6 +271,20 @@ impl Client {
     pub async fn state(&self, wanted: StateWanted) -> Result<NodeState, Error> {
         let message = self.request("get_state", &state::fields(wanted)).await?;
         NodeState::of(&message)
+    }
+
+    /// The network as the server sees it; `None` if it has no such list, as
+    /// servers of the original.
+    ///
+    /// # Errors
+    /// As any request.
+    pub async fn members(&self) -> Result<Option<Members>, Error> {
+        // the original ends the connection if it is asked
+        if !self.server().await?.has("members") {
+            return Ok(None);
+        }
+        let message = self.request("get_members", &Fields::new()).await?;
+        members::decode(&message).map(Some)
     }
 
     /// A fresh logical time of the server.

@@ -6,6 +6,7 @@
 
 mod effect;
 mod fetch;
+mod members;
 mod message;
 mod peer;
 mod ranges;
@@ -14,6 +15,7 @@ mod request;
 
 pub use effect::Effect;
 pub use fetch::{Fetch, Fetched};
+pub use members::{Deleters, MOST_MEMBERS, MemberInfo, MemberKind, Members};
 pub use message::{Chain, Message, NodeInfo, Payload, Shared, Sink, State, To};
 pub use peer::{Hail, Info, Mark, PeerMessage, Say, Settings, Turn, TurnValue, Update};
 pub use ranges::TickSet;

@@ -10,6 +10,7 @@ mod connection;
 pub mod fetch;
 mod listen;
 mod node;
+mod reach;
 
 use std::future::Future;
 use std::io;
@@ -28,6 +29,7 @@ use crate::server::node::Node;
 
 pub use crate::node::Limits;
 pub use listen::{Host, Listen};
+pub use reach::Meeting;
 
 /// How long clients may take to receive their last messages.
 const FAREWELL: Duration = Duration::from_secs(3);

@@ -14,7 +14,7 @@ use clap::{ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use super::context::Verbosity;
 #[cfg(feature = "sim")]
 use super::sim;
-use super::{completion, data, internal, man, ping, server, status, util};
+use super::{completion, data, dump, internal, man, ping, server, status, util};
 
 /// A master-less distributed key-value store
 #[derive(Parser)]
@@ -206,6 +206,8 @@ pub(super) enum Named {
     Data(Lazy<data::DataArgs>),
     /// Look at a server's bookkeeping
     Internal(Lazy<internal::InternalArgs>),
+    /// Tools that need no server
+    Dump(Lazy<dump::DumpArgs>),
     /// Ask whether a server answers
     Ping(Lazy<ping::PingArgs>),
     /// Show how a server is; fails if it misses events

@@ -3,7 +3,7 @@
 //! The path stands before the command, which may be left out. Whatever stands
 //! there is a path, also if it is the name of a command.
 
-mod dates;
+pub(super) mod dates;
 mod delete;
 mod export;
 mod get;

@@ -22,6 +22,8 @@ pub(crate) enum Exit {
     Failure = 1,
     /// The command line or the configuration can't be used.
     Usage = 2,
+    /// What was waited for has not come: it may later.
+    TryAgain = 75,
     /// Ended by Ctrl-C.
     Interrupted = 130,
 }

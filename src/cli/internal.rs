@@ -1,8 +1,11 @@
 //! `moat kv internal …`: a server's bookkeeping, and the tree below `null`.
 
+mod deleter;
+mod nodes;
+
 use clap::{Args, Subcommand};
 
-use crate::client::{Client, Entry, Error, Fields};
+use crate::client::{Client, Entry, Fields};
 use crate::event::{Links, NamedLink, NodeName, Tick};
 use crate::path::{Path, PathElem};
 use crate::value::Value;
@@ -12,15 +15,13 @@ use super::data::nested::{Nested, Nulls};
 use super::exit::{CliError, Exit};
 use super::show::{decode, map};
 
-/// Where the nodes that confirm deletions are listed.
-const DELETERS: [&str; 2] = ["actor", "del"];
-
 /// Look at a server's bookkeeping
 #[derive(Args)]
 #[command(
     override_usage = "moat kv internal COMMAND [ARGS]...",
     subcommand_value_name = "COMMAND",
     after_help = "Examples:\n  \
+        moat kv internal nodes --watch\n  \
         moat kv internal state -a\n  \
         moat kv internal dump :\n  \
         moat kv internal deleter"
@@ -34,12 +35,14 @@ pub(super) struct InternalArgs {
 enum InternalCommand {
     /// Print the internal tree: users, rules, types
     Dump(DumpArgs),
+    /// Show the nodes of the network as the server sees them
+    Nodes(nodes::NodesArgs),
     /// Print what a server knows about events
     State(StateArgs),
     /// Repair what a server knows: dangerous
     Mark(MarkArgs),
     /// Show or change the list of nodes that confirm deletions
-    Deleter(DeleterArgs),
+    Deleter(deleter::DeleterArgs),
     /// Print the entry that an event belongs to
     Get(GetArgs),
     /// List a node's events that are in use
@@ -123,24 +126,6 @@ struct MarkArgs {
     items: Vec<u64>,
 }
 
-/// Show or change the list of nodes that confirm deletions
-#[derive(Args)]
-#[command(
-    override_usage = "moat kv internal deleter [OPTIONS] [NODE]...",
-    after_help = "Examples:\n  \
-        moat kv internal deleter\n  \
-        moat kv internal deleter one two\n  \
-        moat kv internal deleter -d two"
-)]
-struct DeleterArgs {
-    /// Take these nodes, or all, from the list
-    #[arg(short, long)]
-    delete: bool,
-    /// Nodes to put on the list
-    #[arg(value_name = "NODE")]
-    nodes: Vec<String>,
-}
-
 /// Print the entry that an event belongs to
 #[derive(Args)]
 #[command(
@@ -194,9 +179,10 @@ struct KillArgs {
 pub(super) async fn run(ctx: &Context, args: &InternalArgs) -> Result<Exit, CliError> {
     match &args.command {
         InternalCommand::Dump(args) => dump(ctx, args).await,
+        InternalCommand::Nodes(args) => nodes::run(ctx, args).await,
         InternalCommand::State(args) => state(ctx, args).await,
         InternalCommand::Mark(args) => mark(ctx, args).await,
-        InternalCommand::Deleter(args) => deleter(ctx, args).await,
+        InternalCommand::Deleter(args) => deleter::run(ctx, args).await,
         InternalCommand::Get(args) => get(ctx, args).await,
         InternalCommand::Enum(args) => list(ctx, args).await,
         InternalCommand::Kill(args) => kill(ctx, args).await,
@@ -293,53 +279,6 @@ async fn missing(client: &Client, node: &str) -> Result<Value, CliError> {
         Some(events) => Ok(map([(node, events.clone())])),
         None => Err(anyhow::anyhow!("nothing is missing from {node:?}").into()),
     }
-}
-
-async fn deleter(ctx: &Context, args: &DeleterArgs) -> Result<Exit, CliError> {
-    let client = ctx.connect().await?;
-    let path: Path = DELETERS.into_iter().collect();
-    let read_only = args.nodes.is_empty() && !args.delete;
-    let links = Links::Newest(if read_only { 2 } else { 3 });
-    let get = client.get(&path).links(links).internal();
-    if read_only {
-        ctx.show_reply(&get.reply().await?)?;
-        return Ok(Exit::Success);
-    }
-    let entry = get.await?;
-    let value = map([("nodes", deleters(&entry, args)?)]);
-    let set = client.set(&path, &value).internal();
-    let set = set.if_chain(entry.chain.as_ref()).links(Links::Newest(1));
-    let reply = set.send().await?.reply().await?;
-    let mut shown = decode(reply.bytes())?;
-    if let Value::Map(fields) = &mut shown {
-        fields.push(("value".into(), value));
-    }
-    ctx.show(&shown)?;
-    Ok(Exit::Success)
-}
-
-/// The list as it will be.
-fn deleters(entry: &Entry, args: &DeleterArgs) -> Result<Value, Error> {
-    let stored = entry.value()?;
-    let stored = match &stored {
-        // an older form has the list alone
-        Some(Value::List(nodes)) => nodes.as_slice(),
-        Some(map) => match map.field("nodes") {
-            Some(Value::List(nodes)) => nodes.as_slice(),
-            _ => &[],
-        },
-        None => &[],
-    };
-    let mut nodes = stored.to_vec();
-    let named: Vec<Value> = args.nodes.iter().map(|n| n.as_str().into()).collect();
-    if !args.delete {
-        nodes.extend(named.into_iter().filter(|name| !stored.contains(name)));
-    } else if named.is_empty() {
-        nodes.clear();
-    } else {
-        nodes.retain(|node| !named.contains(node));
-    }
-    Ok(Value::List(nodes))
 }
 
 async fn get(ctx: &Context, args: &GetArgs) -> Result<Exit, CliError> {

@@ -6,8 +6,13 @@
 //! order. A clone writes to the same buffer.
 
 use std::cell::RefCell;
+use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
+use std::os::fd::AsFd as _;
 use std::rc::Rc;
+
+use tokio::io::Interest;
+use tokio::net::unix::pipe;
 
 use super::exit::CliError;
 
@@ -71,6 +76,25 @@ impl Out {
         line.push_str(text);
         line.push('\n');
         let _ = io::stderr().lock().write_all(line.as_bytes());
+    }
+
+    /// Resolves when stdout is a pipe that nobody reads any more; writing
+    /// would tell, but perhaps there is nothing to write for long.
+    pub(crate) async fn closed(&self) {
+        // not for files, which cannot be waited for
+        if let Ok(stdout) = io::stdout().as_fd().try_clone_to_owned()
+            // unchecked: it is not written to here, so it may block
+            && let Ok(pipe) = pipe::Sender::from_file_unchecked(File::from(stdout))
+            && pipe.ready(Interest::ERROR).await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
+
+    /// Whether stdout is a terminal.
+    pub(crate) fn is_terminal(&self) -> bool {
+        io::stdout().is_terminal()
     }
 
     /// Whether notes go to a terminal, where progress can be shown.

@@ -1,12 +1,14 @@
 //! `moat kv server`: its arguments, their checks, and the call that runs it.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use clap::Args;
 
 use crate::config::{Actor, Backend, Kv, Listener, Ssl};
 use crate::event::{NodeName, Settings};
 use crate::path::PathElem;
-use crate::server;
+use crate::server::{self, Begin, Host, Meeting, ServeError};
 use crate::text;
 use crate::value::Value;
 
@@ -15,10 +17,15 @@ use super::exit::{CliError, Exit};
 
 /// Run a server
 #[derive(Args)]
-#[command(after_help = "Examples:\n  \
+#[command(
+    override_usage = "moat kv server [OPTIONS] [NAME] [NODE]...",
+    after_help = "Examples:\n  \
         moat kv server -i Testing $(hostname)\n  \
-        moat kv -C server.bind_default.host=0.0.0.0 server -e -i 42\n  \
-        moat -c moat.cfg kv server --check")]
+        moat kv -C server.mqtt.uri=mqtt://your-server:1883 server $(hostname)\n  \
+        moat kv server --wait-sync=60 two one\n  \
+        moat kv -C server.backend=none server -e -i 42\n  \
+        moat -c moat.cfg kv server --check"
+)]
 pub(super) struct ServerArgs {
     /// Start a new network whose root holds this value; "-" means null (also -I)
     #[arg(
@@ -34,6 +41,18 @@ pub(super) struct ServerArgs {
     #[arg(short, long, requires = "init")]
     eval: bool,
 
+    /// Start a new network although there is one: for one that has split for good
+    #[arg(short, long)]
+    force: bool,
+
+    /// Serve clients when nothing is missing, or after that many seconds
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true)]
+    wait_sync: Option<Option<f64>>,
+
+    /// End with status 75 if no node with data has answered by then
+    #[arg(long, value_name = "SECONDS")]
+    give_up: Option<f64>,
+
     /// Check configuration and arguments, then exit
     #[arg(long)]
     check: bool,
@@ -41,56 +60,87 @@ pub(super) struct ServerArgs {
     /// Name of this node; the host name if absent
     #[arg(value_name = "NAME")]
     name: Option<String>,
+
+    /// Nodes to fetch the data from; any that has them, if there is none
+    #[arg(value_name = "NODE", conflicts_with = "init")]
+    nodes: Vec<String>,
 }
 
 /// Checks the arguments and runs the server until it is told to stop.
 pub(super) fn run(ctx: &Context, args: &ServerArgs) -> Result<Exit, CliError> {
-    let name = node_name(args)?;
+    let kv = &ctx.config.kv;
+    let name = match &args.name {
+        Some(name) => node_name(name, "NAME")?,
+        None => node_name(&host_name()?, "NAME")?,
+    };
     let root = root_value(args)?;
-    let options = options(&ctx.config.kv, &name, root.as_ref())?;
+    let nodes = args.nodes.iter().map(|name| node_name(name, "NODE"));
+    let nodes = nodes.collect::<Result<Vec<_>, _>>()?;
+    let give_up = seconds(args.give_up, "--give-up")?;
+    let wait_sync = args.wait_sync.map(|limit| seconds(limit, "--wait-sync"));
+    let wait_sync = wait_sync.transpose()?;
+    let listen = listeners(kv)?;
+    match kv.server.backend {
+        Backend::None => {}
+        Backend::Mqtt if cfg!(feature = "mqtt") => {}
+        Backend::Mqtt => return Err(anyhow::anyhow!("this build does not speak MQTT").into()),
+        Backend::Serf => {
+            return Err(anyhow::anyhow!(
+                "server.backend: this build does not speak to Serf: choose mqtt, or none"
+            )
+            .into());
+        }
+    }
     if args.check {
         return Ok(Exit::Success);
     }
-    let Some(options) = options else {
-        return Err(anyhow::anyhow!("nothing to serve: start with -i VALUE").into());
+    let begin = match root {
+        Some(root) => Begin::First(root.to_bytes()),
+        None if kv.server.backend == Backend::None => {
+            return Err(anyhow::anyhow!("nothing to serve: start with -i VALUE").into());
+        }
+        None => Begin::Join(nodes),
+    };
+    let options = server::Options {
+        force: args.force,
+        wait_sync,
+        give_up,
+        ..options(kv, name, begin, listen)
     };
     ctx.start_log()?;
     let quiet = ctx.verbosity == Verbosity::Quiet;
     let out = ctx.out.clone();
-    server::run(options, move || {
+    let ended = server::run(options, move || {
         if !quiet {
             // who started the server may have gone away: it serves all the same
             let _ = out.line("Running.").and_then(|()| out.flush());
         }
-    })
-    .map_err(anyhow::Error::from)?;
-    Ok(Exit::Success)
+    });
+    match ended {
+        Ok(()) => Ok(Exit::Success),
+        Err(why @ ServeError::GaveUp(_)) => {
+            ctx.out.note(&why.to_string());
+            Ok(Exit::TryAgain)
+        }
+        Err(why) => Err(anyhow::Error::from(why).into()),
+    }
 }
 
-/// What the server is to know; `None` without a value for its root.
-fn options(kv: &Kv, name: &str, root: Option<&Value>) -> Result<Option<server::Options>, CliError> {
-    let config = &kv.server;
-    let mut listen = Vec::new();
-    for Listener { host, port, ssl } in config.listeners() {
-        if ssl != Ssl::default() {
-            return Err(anyhow::anyhow!(
-                "server.bind: this build does not offer TLS: take 'ssl' out to serve in the clear"
-            )
-            .into());
-        }
-        let host = match host {
-            Some(host) => server::Host::Named(host),
-            // only this machine's clients, as long as its network is local
-            None if config.backend == Backend::None => server::Host::Loopback,
-            None => server::Host::Any,
-        };
-        listen.push(server::Listen { host, port });
+/// Where clients connect, as far as the configuration says.
+fn listeners(kv: &Kv) -> Result<Vec<Listener>, CliError> {
+    let all: Vec<Listener> = kv.server.listeners().collect();
+    if all.iter().any(|listener| listener.ssl != Ssl::default()) {
+        return Err(anyhow::anyhow!(
+            "server.bind: this build does not offer TLS: take 'ssl' out to serve in the clear"
+        )
+        .into());
     }
-    let begin = match root {
-        Some(root) => server::Begin::First(root.to_bytes()),
-        None if config.backend == Backend::None => return Ok(None),
-        None => server::Begin::Join(Vec::new()),
-    };
+    Ok(all)
+}
+
+/// What the configuration says of a server.
+fn options(kv: &Kv, name: NodeName, begin: Begin, listen: Vec<Listener>) -> server::Options {
+    let config = &kv.server;
     let network = (config.backend == Backend::Mqtt).then(|| server::Network {
         mqtt: config.mqtt.clone(),
         ping: settings(&config.ping),
@@ -98,13 +148,21 @@ fn options(kv: &Kv, name: &str, root: Option<&Value>) -> Result<Option<server::O
         links: usize::try_from(config.change.length).unwrap_or(usize::MAX),
         boot: server::boot(),
     });
-    Ok(Some(server::Options {
-        name: NodeName::new(name),
+    let meeting = match &network {
+        None => Meeting::Nowhere,
+        Some(network) => Meeting::look(&network.mqtt),
+    };
+    let listen = listen.into_iter().map(|Listener { host, port, .. }| {
+        let host = host.map_or_else(|| meeting.host(), Host::Named);
+        server::Listen { host, port }
+    });
+    server::Options {
+        name,
         begin,
         force: false,
         wait_sync: None,
         give_up: None,
-        listen,
+        listen: listen.collect(),
         network,
         ways: server::fetch::Ways {
             hostmap: kv.hostmap.clone(),
@@ -122,7 +180,7 @@ fn options(kv: &Kv, name: &str, root: Option<&Value>) -> Result<Option<server::O
             watch_buffer: config.watch.buffer.get(),
             ..server::Limits::default()
         },
-    }))
+    }
 }
 
 /// The timing of a group of nodes that take turns.
@@ -130,6 +188,7 @@ fn settings(actor: &Actor) -> Settings {
     Settings {
         cycle: actor.cycle.get(),
         gap: actor.gap.get(),
+        // all that are there
         nodes: u32::try_from(actor.nodes).unwrap_or(0),
         splits: actor.splits,
         n_hosts: actor.n_hosts,
@@ -138,21 +197,30 @@ fn settings(actor: &Actor) -> Settings {
     }
 }
 
-fn node_name(args: &ServerArgs) -> Result<String, CliError> {
-    let name = match &args.name {
-        Some(name) => name.clone(),
-        None => rustix::system::uname()
-            .nodename()
-            .to_str()
-            .context("the host name is no text: give a NAME")?
-            .to_owned(),
-    };
+fn host_name() -> Result<String, CliError> {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_str();
+    Ok(name
+        .context("the host name is no text: give a NAME")?
+        .to_owned())
+}
+
+fn node_name(name: &str, argument: &str) -> Result<NodeName, CliError> {
     if name.is_empty() || name.chars().any(char::is_control) {
-        return Err(CliError::usage(
-            "Invalid value for 'NAME': it must be a text.",
-        ));
+        return Err(CliError::usage(format!(
+            "Invalid value for '{argument}': it must be a text."
+        )));
     }
-    Ok(name)
+    Ok(NodeName::new(name))
+}
+
+fn seconds(number: Option<f64>, option: &str) -> Result<Option<Duration>, CliError> {
+    number
+        .map(|seconds| {
+            Duration::try_from_secs_f64(seconds)
+                .map_err(|e| CliError::usage(format!("Invalid value for '{option}': {e}.")))
+        })
+        .transpose()
 }
 
 /// The value of the root of a new network, if there is to be one.

@@ -143,7 +143,7 @@ section! {
         /// Replies queued for one stream of a client that doesn't announce more
         buffer: u32 = 10,
         /// What connects the servers of a network
-        backend: Backend = Backend::None,
+        backend: Backend = Backend::Mqtt,
         /// The MQTT broker
         mqtt: Mqtt = Mqtt::default(),
         /// The Serf agent

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use crate::event::{ChainEnd, Handle, Link, NodeName, Refused, Tick, TickSet, Tock};
+use crate::event::{ChainEnd, Handle, Link, Members, NodeName, Refused, Tick, TickSet, Tock};
 use crate::path::PathRef;
 
 /// A chain as a reply shows it: newest link first.
@@ -199,6 +199,8 @@ pub enum Message<'a> {
         /// What was asked for
         info: &'a NodeInfo,
     },
+    /// The network as the node sees it
+    Members(&'a Members),
     /// A message that was heard
     Heard {
         /// Where

@@ -64,6 +64,15 @@ impl TickSet {
         self.0.gaps(&within).collect()
     }
 
+    /// Number of ticks.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.0.iter().fold(0, |sum: u64, range| {
+            let more = range.end().saturating_sub(*range.start());
+            sum.saturating_add(more).saturating_add(1)
+        })
+    }
+
     /// Number of intervals: what the set costs.
     #[must_use]
     pub fn intervals(&self) -> usize {

@@ -204,6 +204,8 @@ pub enum Request<'a> {
     GetTock,
     /// The node's bookkeeping
     GetState(StateWanted),
+    /// The network as the node sees it
+    Members,
     /// A node's ticks that are in use
     EnumNode {
         /// Which node

@@ -234,7 +234,7 @@ impl Cluster {
             now,
             started: now,
             way: Way::Down,
-            phase: Phase::new(now, begin),
+            phase: Phase::new(now, begin, options.ping.cycle),
             ping,
             deleter,
             members: Members::default(),
@@ -323,10 +323,22 @@ impl Cluster {
         &self.members
     }
 
+    /// Where clients reach this node, as the others are told.
+    #[must_use]
+    pub fn addr(&self) -> &[(String, u16)] {
+        &self.options.addr
+    }
+
     /// Whose turn it was, newest first.
     #[must_use]
     pub fn history(&self) -> &[NodeName] {
         self.ping.history()
+    }
+
+    /// Whether two parts of the network have met, and are being joined.
+    #[must_use]
+    pub const fn is_split(&self) -> bool {
+        self.recovery.is_some()
     }
 
     /// How long a member may be silent before it counts as away.

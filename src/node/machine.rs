@@ -396,6 +396,7 @@ impl<K: Sink> Machine<K> {
                 Ok(())
             }
             Request::GetState(wanted) => self.get_state(id, handle, wanted),
+            Request::Members => self.members(id, handle),
             Request::EnumNode { node, max, current } => {
                 self.enum_node(id, handle, node, max, current)
             }

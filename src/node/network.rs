@@ -1,9 +1,11 @@
 //! The machine as one node of a network: what others say goes in here, and
 //! what is to be said, fetched or reported becomes an output.
 
-use crate::event::{Effect, Fetched, Link, NodeInfo, NodeName, PeerMessage, Sink};
+use crate::event::{
+    Effect, Fetched, Link, MemberInfo, MemberKind, Members, NodeInfo, NodeName, PeerMessage, Sink,
+};
 use crate::node::Machine;
-use crate::node::cluster::{Act, Begin, Cluster, Options};
+use crate::node::cluster::{Act, Begin, Cluster, Kind, Member, Options};
 use crate::node::machine::{Origin, Output};
 use crate::node::merge::Applied;
 use crate::node::time::Timestamp;
@@ -28,6 +30,81 @@ impl<K: Sink> Machine<K> {
     #[must_use]
     pub fn cluster(&self) -> Option<&Cluster> {
         self.cluster.as_deref()
+    }
+
+    /// What this node has heard of its network: itself first, then those that
+    /// have said what they run, then the others.
+    pub(super) fn look_around(&self) -> Members {
+        let me = self.replica.name();
+        let cluster = self.cluster.as_deref();
+        let own = MemberInfo {
+            name: me.clone(),
+            kind: MemberKind::Ours,
+            own: true,
+            ready: Some(cluster.map_or_else(|| self.replica.tick().is_some(), Cluster::is_ready)),
+            here: true,
+            ..MemberInfo::default()
+        };
+        let Some(cluster) = cluster else {
+            return Members {
+                node: me.clone(),
+                nodes: vec![own],
+                ..Members::default()
+            };
+        };
+        let mut nodes = vec![MemberInfo {
+            addr: cluster.addr().to_vec(),
+            ..own
+        }];
+        let others = cluster.members().iter().filter(|(name, _)| *name != me);
+        nodes.extend(others.map(|(name, member)| self.member(cluster, name, member)));
+        nodes.sort_by_key(|m| (!m.own, m.kind == MemberKind::Unknown));
+        Members {
+            node: me.clone(),
+            nodes,
+            up: cluster.is_up(),
+            outbox: cluster.outbox().len(),
+            history: cluster.history().to_vec(),
+            split: cluster.is_split(),
+            ..Members::default()
+        }
+    }
+
+    fn member(&self, cluster: &Cluster, name: &NodeName, member: &Member) -> MemberInfo {
+        let is_same = |sum| member.same || sum == self.replica.sum();
+        let silent = self.now.since(member.heard);
+        MemberInfo {
+            name: name.clone(),
+            kind: match member.kind {
+                Kind::Unknown => MemberKind::Unknown,
+                Kind::Ours => MemberKind::Ours,
+                Kind::Original => MemberKind::Original,
+            },
+            // a node that was heard without data may have some since
+            ready: (member.data || member.newcomer).then_some(member.data),
+            heard: Some(silent),
+            here: !member.gone && silent <= cluster.patience(),
+            gone: member.gone,
+            addr: member.addr.clone(),
+            same: member.sum.map(is_same),
+            ..MemberInfo::default()
+        }
+    }
+
+    /// Says of each node that agrees on deletions whether it is there, and
+    /// what waits for them.
+    pub(super) fn note_deleters(&self, members: &mut Members) {
+        let Some(cluster) = self.cluster.as_deref() else {
+            return;
+        };
+        let (me, lately) = (self.replica.name(), cluster.patience());
+        let deleters = &mut members.deleters;
+        for (name, here) in &mut deleters.group {
+            *here = name == me || cluster.members().is_here(name, self.now, lately);
+        }
+        let waiting = u64::try_from(cluster.deleter().marks());
+        deleters.marks = Some(waiting.unwrap_or(u64::MAX));
+        deleters.oldest = cluster.deleter().oldest();
     }
 
     /// The network's topics are subscribed: what is said is heard.

@@ -12,8 +12,8 @@ mod shape;
 use std::borrow::Cow;
 
 use crate::event::{
-    Chain, ChainEnd, Expect, Links, NamedLink, NodeInfo, NodeName, Refused, Shared, Space,
-    StateWanted, Tick, TickSet, Tock, Write,
+    Chain, ChainEnd, Expect, Links, MOST_MEMBERS, MemberInfo, Members, NamedLink, NodeInfo,
+    NodeName, Refused, Shared, Space, StateWanted, Tick, TickSet, Tock, Write,
 };
 use crate::node::Limits;
 use crate::node::merge::{Exhausted, Replica};
@@ -21,7 +21,7 @@ use crate::node::tree::Entry;
 
 use crate::node::watch::{Delivery, LastPath, Shape};
 use crate::path::{ElemError, PathRef, RawPath};
-use crate::value;
+use crate::value::{self, Value};
 
 pub use crate::node::tree::Ix;
 
@@ -43,6 +43,10 @@ pub enum Letter {
     /// `e`: list
     Enumerate,
 }
+
+/// Where the nodes that agree on deletions are listed, below `null`:
+/// `actor del`.
+const DELETERS: &[u8] = b"\xa5actor\xa3del";
 
 /// Where `null` may stand in a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -423,6 +427,68 @@ impl<'m> View<'m> {
     #[must_use]
     pub fn state(&self, wanted: StateWanted) -> NodeInfo {
         self.replica.state(wanted)
+    }
+
+    /// Completes what was heard of the nodes, best known first, by what the
+    /// books say: their ticks, the nodes that only these know, and whom
+    /// deletions depend on. Leaves as many as an answer lists.
+    ///
+    /// # Errors
+    /// If this session may not look.
+    pub fn complete(&self, members: &mut Members) -> Result<(), Refused> {
+        self.may_administer()?;
+        let books = self.replica.nodes();
+        let mut heard: Vec<NodeName> = members.nodes.iter().map(|m| m.name.clone()).collect();
+        heard.sort_unstable();
+        for (_, name, _) in books.iter() {
+            if heard.binary_search(name).is_err() {
+                members.nodes.push(MemberInfo {
+                    name: name.clone(),
+                    ..MemberInfo::default()
+                });
+            }
+        }
+        let more = members.nodes.len().saturating_sub(MOST_MEMBERS);
+        members.more = u64::try_from(more).unwrap_or(u64::MAX);
+        members.nodes.truncate(MOST_MEMBERS);
+        members
+            .nodes
+            .sort_by(|a, b| (!a.own, &a.name).cmp(&(!b.own, &b.name)));
+        for member in &mut members.nodes {
+            let known = books
+                .find(member.name.as_str())
+                .and_then(|ix| books.get(ix));
+            if let Some(known) = known {
+                member.tick = known.tick();
+                member.missing = known.missing().count();
+                member.reported = known.reported().count();
+            }
+        }
+        members.deleters.group = self.deleters();
+        Ok(())
+    }
+
+    /// The nodes that agree on deletions, as `:null actor del` names them.
+    fn deleters(&self) -> Vec<(NodeName, bool)> {
+        let path = PathRef::new(DELETERS);
+        let Ok(Some(ix)) = self.find(Space::Internal, path, Nulls::Never) else {
+            return Vec::new();
+        };
+        let value = self.replica.tree().get(ix).value();
+        let Some(value) = value.and_then(|value| Value::decode(value).ok()) else {
+            return Vec::new();
+        };
+        // an older form has the list alone
+        let nodes = match &value {
+            Value::List(nodes) => Some(nodes),
+            map => match map.field("nodes") {
+                Some(Value::List(nodes)) => Some(nodes),
+                _ => None,
+            },
+        };
+        let names = nodes.into_iter().flatten().filter_map(Value::as_str);
+        let names = names.map(|name| (NodeName::new(name), false));
+        names.take(MOST_MEMBERS).collect()
     }
 
     /// A node's ticks that are in chains of entries, ascending; with

@@ -200,7 +200,7 @@ impl Connection {
             if let Some(usual) = self.inbox.usual(rest) {
                 let (handle, request) = (usual.handle(), usual.request());
                 inner.machine.handle_client(now, self.id, &handle, request);
-                used += usual.len();
+                used += usual.size();
                 continue;
             }
             match self.inbox.next(rest) {

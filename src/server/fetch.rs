@@ -76,55 +76,45 @@ impl Ways {
 }
 
 /// Some of what has come, to be taken in one turn.
-#[derive(Debug)]
-pub struct Batch<'a>(Source<'a>);
-
-#[derive(Debug)]
-enum Source<'a> {
-    Peer {
-        joiner: &'a mut Joiner,
-        bytes: &'a [u8],
-        used: usize,
-        left: usize,
-        end: Option<Result<(), FetchError>>,
-        starved: bool,
-    },
-    /// Nowhere: why
-    Nowhere(Option<&'a str>),
+#[derive(Debug, Default)]
+pub struct Batch<'a> {
+    from: Option<(&'a mut Joiner, &'a [u8])>,
+    /// How many of the bytes have been used
+    used: usize,
+    /// How many items have been taken
+    taken: usize,
+    /// What is left is no whole message.
+    starved: bool,
+    /// All has come, or what has is wrong.
+    end: Option<Result<(), FetchError>>,
+    /// Why there is nothing
+    failed: Option<&'a str>,
 }
 
 impl Batch<'_> {
     /// The next item. The last one of all is [`Fetched::Done`] or
     /// [`Fetched::Failed`].
     pub fn take(&mut self) -> Option<Fetched<'_>> {
-        match &mut self.0 {
-            Source::Nowhere(why) => why.take().map(Fetched::Failed),
-            Source::Peer {
-                joiner,
-                bytes,
-                used,
-                left,
-                end,
-                starved,
-            } => {
-                if *left == 0 || *used >= BATCH_BYTES || end.is_some() {
-                    return None;
+        if let Some(why) = self.failed.take() {
+            return Some(Fetched::Failed(why));
+        }
+        let (joiner, bytes) = self.from.as_mut()?;
+        if self.taken == BATCH || self.used >= BATCH_BYTES || self.end.is_some() {
+            return None;
+        }
+        self.taken += 1;
+        match joiner.next(bytes.get(self.used..).unwrap_or(&[])) {
+            Ok((n, item)) => {
+                self.used += n;
+                self.starved = item.is_none();
+                if matches!(item, Some(Fetched::Done)) {
+                    self.end = Some(Ok(()));
                 }
-                *left -= 1;
-                match joiner.next(bytes.get(*used..).unwrap_or(&[])) {
-                    Ok((n, item)) => {
-                        *used += n;
-                        *starved = item.is_none();
-                        if matches!(item, Some(Fetched::Done)) {
-                            *end = Some(Ok(()));
-                        }
-                        item
-                    }
-                    Err(why) => {
-                        *end = Some(Err(why));
-                        None
-                    }
-                }
+                item
+            }
+            Err(why) => {
+                self.end = Some(Err(why));
+                None
             }
         }
     }
@@ -198,7 +188,10 @@ pub async fn fetch(
         }
     }
     let why = format!("cannot fetch from `{}`: {}", fetch.peer, faults.join("; "));
-    sink(&mut Batch(Source::Nowhere(Some(&why))));
+    sink(&mut Batch {
+        failed: Some(&why),
+        ..Batch::default()
+    });
 }
 
 /// Fetches over one address; how many entries came.
@@ -222,31 +215,17 @@ async fn fetch_over(
     // what has been read and not used begins at `used`
     let (mut bytes, mut used) = (Vec::with_capacity(READ), 0);
     loop {
-        // what is left may hold whole messages: the dialogue's end needs none
-        let mut batch = Batch(Source::Peer {
-            joiner: &mut joiner,
-            bytes: bytes.get(used..).unwrap_or(&[]),
-            used: 0,
-            left: BATCH,
-            end: None,
-            starved: false,
-        });
+        let mut batch = Batch {
+            from: Some((&mut joiner, bytes.get(used..).unwrap_or(&[]))),
+            ..Batch::default()
+        };
         sink(&mut batch);
-        let mut starved = true;
-        if let Source::Peer {
-            used: n,
-            end,
-            starved: s,
-            ..
-        } = batch.0
-        {
-            used += n;
-            starved = s;
-            match end {
-                Some(Ok(())) => return Ok(joiner.entries()),
-                Some(Err(why)) => return Err(why.into()),
-                None => {}
-            }
+        used += batch.used;
+        let starved = batch.starved;
+        match batch.end {
+            Some(Ok(())) => return Ok(joiner.entries()),
+            Some(Err(why)) => return Err(why.into()),
+            None => {}
         }
         if now() >= progress {
             progress = now() + PROGRESS;

@@ -116,6 +116,7 @@ pub(super) fn bind(listen: &[Listen]) -> Result<Vec<Bound>, ServeError> {
 /// Begins to accept clients.
 pub(super) fn open(sockets: Vec<Bound>) -> Result<Vec<TcpListener>, ServeError> {
     let mut listeners = Vec::new();
+    let mut open_to_all: Vec<String> = Vec::new();
     for Bound {
         socket, address, ..
     } in sockets
@@ -128,7 +129,13 @@ pub(super) fn open(sockets: Vec<Bound>) -> Result<Vec<TcpListener>, ServeError> 
             why: explain(&why, address.port()),
         })?);
         tracing::info!("listening on {address}");
-        warn_if_open(address.ip());
+        if !address.ip().is_loopback() {
+            open_to_all.push(address.to_string());
+        }
+    }
+    if !open_to_all.is_empty() {
+        let all = open_to_all.join(" and ");
+        tracing::warn!("clients from other hosts need no password: listening on {all}");
     }
     Ok(listeners)
 }
@@ -225,7 +232,9 @@ fn take(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
 fn explain(why: &io::Error, port: u16) -> String {
     match why.kind() {
         io::ErrorKind::AddrInUse => match owner(port) {
-            Some(owner) => format!("the port is in use by {owner}"),
+            Some(Owner { pid, name }) => {
+                format!("the port is in use by process {pid} ({name})")
+            }
             None => "the port is in use; another server may be running".to_owned(),
         },
         io::ErrorKind::PermissionDenied => {
@@ -235,8 +244,15 @@ fn explain(why: &io::Error, port: u16) -> String {
     }
 }
 
+/// A process.
+#[derive(Debug)]
+pub(super) struct Owner {
+    pub(super) pid: u32,
+    pub(super) name: String,
+}
+
 /// Which process listens on a port, if the system tells.
-fn owner(port: u16) -> Option<String> {
+pub(super) fn owner(port: u16) -> Option<Owner> {
     let mut inodes = Vec::new();
     for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
         for line in std::fs::read_to_string(table)
@@ -275,17 +291,12 @@ fn owner(port: u16) -> Option<String> {
                 .any(|inode| target.as_os_str() == inode.as_str())
             {
                 let name = std::fs::read_to_string(process.path().join("comm")).ok()?;
-                return Some(format!("process {pid} ({})", name.trim()));
+                let name = name.trim().to_owned();
+                return Some(Owner { pid, name });
             }
         }
     }
     None
-}
-
-fn warn_if_open(ip: IpAddr) {
-    if !ip.is_loopback() {
-        tracing::warn!("clients from other hosts need no password: listening on {ip}");
-    }
 }
 
 /// Accepts clients for ever, or until the task is ended; their own tasks go

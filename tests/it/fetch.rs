@@ -15,8 +15,15 @@ use crate::support::json::{decode, encode, unhex};
 use crate::support::moat::Server;
 use crate::support::{free_port, tests_path};
 
-/// The recorded dialogues: case, what the peer said, what the joiner said.
-fn recorded() -> Vec<(String, Vec<Vec<u8>>, Vec<Vec<u8>>)> {
+/// A recorded dialogue.
+struct Dialogue {
+    case: String,
+    /// The messages of each side
+    peer: Vec<Vec<u8>>,
+    joiner: Vec<Vec<u8>>,
+}
+
+fn recorded() -> Vec<Dialogue> {
     let text = std::fs::read_to_string(tests_path("vectors/cluster/join.json"))
         .expect("the recording is there");
     let cases: Vec<Value> = serde_json::from_str(&text).expect("the recording is JSON");
@@ -30,9 +37,10 @@ fn recorded() -> Vec<(String, Vec<Vec<u8>>, Vec<Vec<u8>>)> {
     };
     cases
         .iter()
-        .map(|case| {
-            let name = case["case"].as_str().expect("a name").to_owned();
-            (name, said(case, "peer"), said(case, "joiner"))
+        .map(|case| Dialogue {
+            case: case["case"].as_str().expect("a name").to_owned(),
+            peer: said(case, "peer"),
+            joiner: said(case, "joiner"),
         })
         .collect()
 }
@@ -68,7 +76,12 @@ fn play(peer: &[Vec<u8>], piece: usize) -> (Result<Download, FetchError>, Vec<u8
 fn a_recorded_peer_is_understood_in_pieces_of_any_size() {
     let cases = recorded();
     assert_eq!(cases.len(), 3);
-    for (name, peer, joiner) in &cases {
+    for Dialogue {
+        case: name,
+        peer,
+        joiner,
+    } in &cases
+    {
         for piece in [1, 2, 3, 7, 50, 1000, 100_000] {
             let (got, said) = play(peer, piece);
             if name.contains("password login") {

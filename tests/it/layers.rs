@@ -94,8 +94,8 @@ const TABLE: &[Row] = &[
     (
         "cli",
         &[
-            DATA, "node::*", "wire", "config", "store", "auth", "script", "client", "runner",
-            "sim", "server",
+            DATA, "node::*", "wire", "backend", "config", "store", "auth", "script", "client",
+            "runner", "sim", "server",
         ],
     ),
     ("main", &["cli"]),

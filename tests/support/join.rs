@@ -36,7 +36,7 @@ impl Download {
 
     /// The entries' paths, as text, in the order in which they came.
     pub(crate) fn paths(&self) -> Vec<String> {
-        self.events.iter().map(|event| path(event)).collect()
+        self.events.iter().map(path).collect()
     }
 
     /// What a node that has taken all of it holds.

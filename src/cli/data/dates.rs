@@ -11,7 +11,7 @@ use crate::value::Value;
 const WINDOW: f64 = 366.0 * 24.0 * 3600.0;
 
 /// What a date is seen from.
-pub(super) struct Dates {
+pub(in crate::cli) struct Dates {
     now: Timestamp,
     zone: TimeZone,
 }
@@ -76,7 +76,7 @@ impl Dates {
     }
 
     /// Now, as seconds and as date.
-    pub(super) fn stamp() -> (f64, String) {
+    pub(in crate::cli) fn stamp() -> (f64, String) {
         let here = Self::now();
         let date = here.show(here.now).unwrap_or_default();
         (here.now.as_duration().as_secs_f64(), date)

@@ -5,13 +5,7 @@
 //! note says so; what was missed is then shown as state, if the state was
 //! asked for.
 
-use std::fs::File;
-use std::io;
-use std::os::fd::AsFd as _;
-
 use clap::Args;
-use tokio::io::Interest;
-use tokio::net::unix::pipe;
 
 use crate::cli::connect;
 use crate::cli::context::{Context, Verbosity};
@@ -80,24 +74,10 @@ pub(super) async fn run(ctx: &Context, path: &Path, args: &MonitorArgs) -> Resul
     until_interrupt(async {
         tokio::select! {
             ended = monitor.run(watch) => ended,
-            () = nobody_reads() => Ok(Exit::Success),
+            () = ctx.out.closed() => Ok(Exit::Success),
         }
     })
     .await
-}
-
-/// Resolves when stdout is a pipe that nobody reads any more; writing would
-/// tell, but perhaps there is nothing to write for long.
-async fn nobody_reads() {
-    // not for files, which cannot be waited for
-    if let Ok(stdout) = io::stdout().as_fd().try_clone_to_owned()
-        // unchecked: it is not written to here, so it may block
-        && let Ok(pipe) = pipe::Sender::from_file_unchecked(File::from(stdout))
-        && pipe.ready(Interest::ERROR).await.is_ok()
-    {
-        return;
-    }
-    std::future::pending().await
 }
 
 struct Monitor<'a> {

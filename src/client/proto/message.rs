@@ -31,7 +31,7 @@ pub struct Message {
 
 impl Message {
     /// A message from its bytes, which are one complete object.
-    pub(super) fn decode(frame: &[u8]) -> Result<Self, Error> {
+    pub(in crate::client) fn decode(frame: &[u8]) -> Result<Self, Error> {
         if !matches!(Reader::new(frame).head()?, Head::Map(_)) {
             return Err(Error::Protocol("a message that is no map".to_owned()));
         }
@@ -183,6 +183,12 @@ pub struct Greeting {
 }
 
 impl Greeting {
+    /// Whether the server can do something that the original cannot.
+    #[must_use]
+    pub fn has(&self, feature: &str) -> bool {
+        self.features.iter().any(|known| known == feature)
+    }
+
     pub(super) fn decode(message: &Message) -> Result<Self, Error> {
         let node = message.text("node").ok_or_else(|| {
             let said = message.error().map(|why| format!(": {why}"));

@@ -56,7 +56,7 @@ pub(super) struct Joining {
 }
 
 impl Phase {
-    pub(super) fn new(now: Timestamp, begin: Begin) -> Self {
+    pub(super) fn new(now: Timestamp, begin: Begin, cycle: Duration) -> Self {
         match begin {
             Begin::First => Self::Founding {
                 until: now.after(ALONE),
@@ -65,7 +65,7 @@ impl Phase {
                 candidates: wanted.iter().cloned().collect(),
                 wanted,
                 current: None,
-                again_at: now,
+                again_at: now.after(cycle),
             }),
         }
     }

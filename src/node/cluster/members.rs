@@ -44,6 +44,8 @@ pub struct Member {
     pub gone: bool,
     /// The sum over what it held when it said so
     pub sum: Option<u64>,
+    /// Whether this node held the same then
+    pub same: bool,
 }
 
 /// The nodes that were heard.

@@ -189,7 +189,9 @@ impl Cluster {
             return;
         };
         let mine = replica.sum();
-        let before = self.members.heard(self.now, node).sum.replace(theirs);
+        let member = self.members.heard(self.now, node);
+        member.same = theirs == mine;
+        let before = member.sum.replace(theirs);
         let diverged = &mut self.diverged;
         if theirs == mine {
             // whoever held something else holds the same now

@@ -66,7 +66,7 @@ impl Inbox {
         if self.splitter.is_inside() {
             return None;
         }
-        usual::read(bytes).filter(|usual| usual.len() <= self.splitter.limit())
+        usual::read(bytes).filter(|usual| usual.size() <= self.splitter.limit())
     }
 
     /// The message that `bytes` begin with, and its length; `None` if it is
@@ -251,6 +251,7 @@ fn other<'a>(action: &[u8], fields: &Fields<'a>) -> Result<Request<'a>, Refused>
             node_drop: fields.flag("node_drop"),
             debug: fields.flag("debug"),
         }),
+        b"get_members" => Request::Members,
         b"enum_node" => Request::EnumNode {
             node: text(fields.need("node")?)?,
             max: match fields.get("max") {

@@ -12,7 +12,7 @@ use crate::event::{
 };
 use crate::msgpack::{EXT_PATH, write};
 use crate::path::PathRef;
-use crate::wire::client::{VERSION, errors};
+use crate::wire::client::{VERSION, errors, members};
 use crate::wire::fetch::MARKERS;
 
 /// Bytes that may wait before streams that can wait do.
@@ -22,6 +22,9 @@ const KEEP: usize = 16 << 10;
 /// The smallest window that works: acknowledgements come when more than a
 /// third of it is used, and the first message is never acknowledged alone.
 const LEAST_WINDOW: u32 = 4;
+
+/// What this server can do beyond the original.
+const FEATURES: [&str; 3] = ["resume", MARKERS, "members"];
 
 /// How a server handles flow control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -336,9 +339,10 @@ fn encode_rare(map: &mut Map<'_>, message: &Message<'_>, tock: Tock, windows: Wi
             write::str(map.out, "version");
             write::str(map.out, env!("CARGO_PKG_VERSION"));
             write::str(map.out, "features");
-            write::array(map.out, 2);
-            write::str(map.out, "resume");
-            write::str(map.out, MARKERS);
+            write::array(map.out, FEATURES.len());
+            for feature in FEATURES {
+                write::str(map.out, feature);
+            }
             map.tock(tock);
         }
         Message::Complaint(words) => {
@@ -404,6 +408,11 @@ fn encode_rare(map: &mut Map<'_>, message: &Message<'_>, tock: Tock, windows: Wi
             map.tock(tock);
         }
         Message::Info { node, info } => map.info(node, info, tock),
+        Message::Members(view) => {
+            map.begin(members::ITEMS + 1);
+            members::write_items(map.out, view);
+            map.tock(tock);
+        }
         Message::Heard {
             topic,
             payload,

@@ -32,7 +32,7 @@ pub struct Usual<'a> {
 impl<'a> Usual<'a> {
     /// Its length in bytes.
     #[must_use]
-    pub const fn len(&self) -> usize {
+    pub const fn size(&self) -> usize {
         self.len
     }
 
@@ -194,7 +194,7 @@ mod tests {
             b"\x83\xa3seq\xcd\x01\x00\xa6action\xacdelete_value\xa4path\xd5\x03\xa1a",
         ];
         for message in usual {
-            let len = read(message).map(|usual| usual.len());
+            let len = read(message).map(|usual| usual.size());
             assert_eq!(len, Some(message.len()), "{}", message.escape_ascii());
         }
     }
@@ -256,7 +256,7 @@ mod tests {
             if let Some(usual) = read(&message) {
                 let general = Inbox::new(1000).next(&message);
                 let request = Incoming::Request(usual.handle(), usual.request());
-                prop_assert_eq!(general, Ok(Some((usual.len(), request))));
+                prop_assert_eq!(general, Ok(Some((usual.size(), request))));
             }
         }
     }
