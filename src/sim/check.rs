@@ -4,6 +4,7 @@ use crate::event::{Event, NamedLink, NodeInfo, NodeName, Tick};
 use crate::node::time::Timestamp;
 use crate::path::RawPath;
 use crate::sim::ledger::rank;
+use crate::sim::plan::deleters_path;
 use crate::sim::trace;
 use crate::sim::world::{Node, World};
 
@@ -54,6 +55,8 @@ pub enum Broken {
     WatchStuck(NodeName),
     #[error("sums differ although trees do not: {0} and {1}")]
     Sums(NodeName, NodeName),
+    #[error("{0} has not forgotten {1}, although all deleters are there")]
+    NotPurged(NodeName, String),
     #[error("nothing happens any more")]
     NothingHappens,
 }
@@ -109,7 +112,29 @@ pub(super) fn agreed(world: &World) -> Result<(), Broken> {
 /// Everything that must be true in the end.
 pub(super) fn all(world: &mut World) -> Result<(), Broken> {
     agreed(world)?;
+    purged(world)?;
     watches(world)
+}
+
+/// Deletions are forgotten, if time was given for it and all deleters are
+/// there.
+fn purged(world: &World) -> Result<(), Broken> {
+    let named = world
+        .ledger
+        .key(&deleters_path())
+        .and_then(|key| world.ledger.wanted(key));
+    let all_run = world.nodes.iter().all(|n| n.running.is_some());
+    if !world.plan.purge || !all_run || named.is_none() {
+        return Ok(());
+    }
+    for node in running(world) {
+        let events = node.running.as_ref().map(|r| r.host.events());
+        let mut marks = events.into_iter().flatten().filter(|e| e.value.is_none());
+        if let Some(mark) = marks.next() {
+            return Err(Broken::NotPurged(node.name.clone(), trace::event(&mark)));
+        }
+    }
+    Ok(())
 }
 
 fn running(world: &World) -> impl Iterator<Item = &Node> {
