@@ -671,6 +671,7 @@ impl Cluster {
                     Some(_) => member.data = true,
                 }
                 if let Some(mark) = mark {
+                    member.boot = Some(mark.boot);
                     self.compare(replica, node, mark.sum);
                 }
                 self.note_mixture(replica);
