@@ -14,7 +14,7 @@ pub(super) fn decode(message: &Message) -> Result<Members, Error> {
     let deleters = message.field("deleters").map(deleters).transpose()?;
     Ok(Members {
         node: NodeName::new(node),
-        nodes: list(message.field("nodes"), |item| member(item))?,
+        nodes: list(message.field("nodes"), member)?,
         more: message.uint("more").unwrap_or(0),
         up: flag("up"),
         outbox: message.uint("outbox").unwrap_or(0),

@@ -10,6 +10,7 @@
 //! write win over any concurrent deletion (`docs/replication.md`).
 
 use std::collections::VecDeque;
+use std::ops::RangeInclusive;
 
 use crate::event::{
     ChainEnd, Event, Link, MAX_COUNTER, NamedLink, NodeInfo, NodeIx, NodeName, StateWanted, Tick,
@@ -541,10 +542,20 @@ impl Replica {
             .iter()
             .map(|(_, name, known)| (name.clone(), known.tick()));
         let present = |known: &Known, only_deleted: bool| {
-            let list = known.present().into_iter();
-            list.filter(|(_, ix)| !only_deleted || self.tree.get(*ix).value().is_none())
-                .map(|(tick, _)| tick..=tick)
-                .collect()
+            // neighbours go in as one
+            let mut runs: Vec<RangeInclusive<u64>> = Vec::new();
+            known.each_present(|tick, ix| {
+                if only_deleted && self.tree.get(ix).value().is_some() {
+                    return;
+                }
+                match runs.last_mut() {
+                    Some(run) if run.end().checked_add(1) == Some(tick) => {
+                        *run = *run.start()..=tick;
+                    }
+                    _ => runs.push(tick..=tick),
+                }
+            });
+            runs.into_iter().collect()
         };
         NodeInfo {
             ticks: wanted.nodes.then(|| ticks.collect()),

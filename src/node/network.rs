@@ -41,7 +41,7 @@ impl<K: Sink> Machine<K> {
             name: me.clone(),
             kind: MemberKind::Ours,
             own: true,
-            ready: Some(cluster.map_or(self.replica.tick().is_some(), Cluster::is_ready)),
+            ready: Some(cluster.map_or_else(|| self.replica.tick().is_some(), Cluster::is_ready)),
             here: true,
             ..MemberInfo::default()
         };

@@ -72,7 +72,14 @@ impl Known {
     /// Present ticks and their entries, ascending.
     #[must_use]
     pub fn present(&self) -> Vec<(u64, Ix)> {
-        self.present.list()
+        let mut list = Vec::new();
+        self.each_present(|tick, ix| list.push((tick, ix)));
+        list
+    }
+
+    /// Shows each present tick and its entry, ascending.
+    pub fn each_present(&self, f: impl FnMut(u64, Ix)) {
+        self.present.each(f);
     }
 
     /// Those of some ticks that an entry's chain holds, with the entry.
@@ -91,8 +98,12 @@ impl Known {
             })
             .fold(0, u64::saturating_add);
         if count > FEW_TICKS {
-            let mut list = self.present.list();
-            list.retain(|(tick, _)| ticks.contains(*tick));
+            let mut list = Vec::new();
+            self.each_present(|tick, ix| {
+                if ticks.contains(tick) {
+                    list.push((tick, ix));
+                }
+            });
             return list;
         }
         ticks
@@ -136,16 +147,20 @@ impl Known {
     /// Ticks of no further interest.
     #[must_use]
     pub fn superseded(&self) -> TickSet {
-        let mut set = self.beyond.clone();
-        if let Some(Tick(tick @ 1..)) = self.tick {
-            set.insert_range(1..=tick);
+        // what is between present ticks, but for those that are missing
+        let (mut gaps, mut next) = (Vec::new(), 1);
+        self.present.each(|tick, _| {
+            if tick > next {
+                gaps.push(next..=tick - 1);
+            }
+            next = tick.saturating_add(1);
+        });
+        if let Some(Tick(tick)) = self.tick.filter(|tick| tick.0 >= next) {
+            gaps.push(next..=tick);
         }
+        let mut set: TickSet = gaps.into_iter().chain(self.beyond.ranges()).collect();
         for range in self.missing.ranges() {
             set.remove_range(range);
-        }
-        let present = self.present.list().into_iter().map(|(tick, _)| tick..=tick);
-        for run in present.collect::<TickSet>().ranges() {
-            set.remove_range(run);
         }
         set
     }
@@ -540,14 +555,15 @@ impl Index {
         }
     }
 
-    fn list(&self) -> Vec<(u64, Ix)> {
-        let mut list = Vec::new();
+    /// Shows all, ascending.
+    fn each(&self, mut f: impl FnMut(u64, Ix)) {
+        // one number a page, to be sorted; the recent ones come after them
+        let mut older: Vec<_> = self.older.iter().map(|(n, p)| (*n, p)).collect();
+        older.sort_unstable_by_key(|(n, _)| *n);
         let recent = (self.base..).zip(&self.recent);
-        for (page, p) in self.older.iter().map(|(n, p)| (*n, p)).chain(recent) {
-            p.list(|at, ix| list.push((page * PAGE + u64::from(at), ix)));
+        for (page, p) in older.into_iter().chain(recent) {
+            p.list(|at, ix| f(page * PAGE + u64::from(at), ix));
         }
-        list.sort_unstable();
-        list
     }
 }
 
@@ -654,12 +670,17 @@ impl Page {
         *self = few;
     }
 
+    /// Shows all, ascending.
     fn list(&self, mut f: impl FnMut(u8, Ix)) {
         match self {
             Self::Few { len, at, ix } => {
-                for (at, ix) in at.iter().zip(ix).take(usize::from(*len)) {
-                    f(*at, *ix);
+                let mut few = [(u8::MAX, NOBODY); FEW];
+                let n = usize::from(*len);
+                for (slot, (at, ix)) in few.iter_mut().zip(at.iter().zip(ix)).take(n) {
+                    *slot = (*at, *ix);
                 }
+                few.sort_unstable_by_key(|(at, _)| *at);
+                few.into_iter().take(n).for_each(|(at, ix)| f(at, ix));
             }
             Self::Many { ix, .. } => {
                 for (at, ix) in (0u8..).zip(ix.iter()).filter(|(_, ix)| **ix != NOBODY) {
@@ -762,7 +783,9 @@ mod tests {
                 }
                 prop_assert_eq!(index.get(tick), model.get(&tick).copied());
             }
-            prop_assert_eq!(index.list(), model.into_iter().collect::<Vec<_>>());
+            let mut list = Vec::new();
+            index.each(|tick, ix| list.push((tick, ix)));
+            prop_assert_eq!(list, model.into_iter().collect::<Vec<_>>());
         }
 
         #[test]

@@ -67,6 +67,7 @@ fn a_change_is_a_line_in_a_pipe() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "the thread is joined")]
 fn a_server_without_the_list_is_told_in_a_line() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();

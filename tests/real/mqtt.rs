@@ -1,7 +1,11 @@
 //! Nodes' ways to each other through real brokers: Mosquitto, the broker
 //! inside the server, and another maker's.
 
-use std::collections::VecDeque;
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests measure and limit the real time that programs take"
+)]
+
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::Thread;
@@ -136,8 +140,6 @@ struct Peer {
     backend: MqttBackend,
     closing: Closing,
     waker: Waker,
-    /// Inputs that a test has not looked at
-    kept: VecDeque<Input>,
 }
 
 impl Peer {
@@ -157,7 +159,6 @@ impl Peer {
             backend,
             closing,
             waker: Waker::from(Arc::new(Unpark(std::thread::current()))),
-            kept: VecDeque::new(),
         }
     }
 
