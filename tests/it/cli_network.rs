@@ -108,10 +108,11 @@ fn deleters_that_are_away_are_named() {
         shown.stderr
     );
     assert_eq!(deleter(&[]).stderr, shown.stderr);
-    // one line a node that is there
+    // this node is there
     let auto = deleter(&["--auto"]);
     assert!(auto.stdout.contains("value:\n  nodes:\n  - rec\n"));
     assert!(!auto.stdout.contains("gone"));
+    assert_eq!(auto.stderr, "");
 }
 
 #[test]
