@@ -62,6 +62,11 @@ impl Context {
     pub(crate) fn start_log(&self) -> Result<(), CliError> {
         logging::start(&self.filters, &self.config)
     }
+
+    /// As [`Context::start_log`]; shows also how far a module has come.
+    pub(crate) fn start_log_with(&self, module: &str) -> Result<(), CliError> {
+        logging::start(&self.filters.clone().with_progress(module), &self.config)
+    }
 }
 
 /// Reads the configuration that the options before `kv`, and the `-C` after

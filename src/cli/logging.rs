@@ -78,6 +78,14 @@ impl Filters {
         Ok(filters)
     }
 
+    /// Shows also how far a module has come, unless another level is wanted.
+    pub(super) fn with_progress(mut self, module: &str) -> Self {
+        if self.default == Level::Warning {
+            self.loggers.insert(0, (module.to_owned(), Level::Info));
+        }
+        self
+    }
+
     /// Whether nobody asked for more than warnings.
     pub(super) const fn is_default(&self) -> bool {
         self.is_default

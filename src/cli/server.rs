@@ -107,7 +107,8 @@ pub(super) fn run(ctx: &Context, args: &ServerArgs) -> Result<Exit, CliError> {
         give_up,
         ..options(kv, name, begin, listen)
     };
-    ctx.start_log()?;
+    // a large state takes a while to fetch
+    ctx.start_log_with("moat::server::fetch")?;
     let quiet = ctx.verbosity == Verbosity::Quiet;
     let out = ctx.out.clone();
     let ended = server::run(options, move || {

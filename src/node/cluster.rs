@@ -615,14 +615,15 @@ impl Cluster {
     /// node's bookkeeping.
     pub fn hear_info(&mut self, now: Timestamp, replica: &Replica, info: &Info) -> bool {
         self.now = now;
+        // first, for a node that says it goes is not here by having said so
+        if info.node != self.me && !info.node.as_str().is_empty() {
+            self.members.heard(now, &info.node);
+        }
         if let Some(hail) = &info.hail {
             self.hear_hail(replica, info, hail);
         }
         if info.node == self.me {
             return false;
-        }
-        if !info.node.as_str().is_empty() {
-            self.members.heard(now, &info.node);
         }
         if let Some(ticks) = &info.info.ticks {
             self.hear_ticks(replica, &info.node, ticks);
@@ -673,6 +674,7 @@ impl Cluster {
                     member.boot = Some(mark.boot);
                     self.compare(replica, node, mark.sum);
                 }
+                self.note_mixture(replica);
                 (*value, history, false)
             }
             Turn::Hist { value, history } => (*value, history, true),
@@ -695,6 +697,13 @@ impl Cluster {
         };
         self.ping.hear(now, heard, ready, &mut self.rng);
         self.follow_up(replica);
+    }
+
+    /// What nodes of the original could not bear depends on whether some are
+    /// here.
+    fn note_mixture(&self, replica: &mut Replica) {
+        let lately = self.patience() * 2;
+        replica.set_mixed(self.members.has_original(self.now, lately));
     }
 
     /// A deleter says something.
@@ -755,6 +764,7 @@ impl Cluster {
             self.check_at = Some(now.after(self.gap()));
             self.look_for_holes(replica);
             self.keep_in_touch(replica);
+            self.note_mixture(replica);
         }
     }
 

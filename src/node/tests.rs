@@ -1,5 +1,7 @@
 //! Whole machines, without runtime, socket or clock.
 
+mod members;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;

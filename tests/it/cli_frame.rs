@@ -150,14 +150,19 @@ fn usage_errors_have_one_form() {
         "Invalid value for '-p' / '--port': 'xx' is not a valid integer.",
     );
     assert_usage_error(
-        &["kv", "server", "a", "b"],
-        "moat kv server [OPTIONS] [NAME]",
-        "Got unexpected extra argument (b)",
+        &["kv", "server", "-i", "x", "a", "b"],
+        "moat kv server [OPTIONS] [NAME] [NODE]...",
+        "'--init' can't be used with 'NODE'.",
     );
     assert_usage_error(
         &["kv", "server", "-h"],
-        "moat kv server [OPTIONS] [NAME]",
+        "moat kv server [OPTIONS] [NAME] [NODE]...",
         "No such option: -h",
+    );
+    assert_usage_error(
+        &["kv", "internal", "deleter", "--auto", "-d"],
+        "moat kv internal deleter [OPTIONS] [NODE]...",
+        "'--auto' can't be used with '--delete'.",
     );
     assert_usage_error(
         &["-c", "/nonexistent", "kv", "server", "--check"],
@@ -321,6 +326,11 @@ fn a_server_is_told_what_its_arguments_lack() {
         &["-e", "-i", "{'a': [1]}"],
         &["-e", "-i", "-5"],
         &["-i", "-v", "name"],
+        &["name"],
+        &["name", "other", "third"],
+        &["-f", "-i", "x"],
+        &["--wait-sync", "name", "other"],
+        &["--wait-sync=2.5", "--give-up", "30", "name"],
         &[],
     ] {
         let ran = check(args);
@@ -333,6 +343,19 @@ fn a_server_is_told_what_its_arguments_lack() {
             "Error: Invalid value for '-i' / '--init': unknown word foo: quote it or use -v",
         ),
         (&[""], "Error: Invalid value for 'NAME': it must be a text."),
+        (
+            &["a", ""],
+            "Error: Invalid value for 'NODE': it must be a text.",
+        ),
+        (
+            &["--wait-sync=-1"],
+            "Error: Invalid value for '--wait-sync': cannot convert float seconds to Duration: \
+             value is negative.",
+        ),
+        (
+            &["--give-up", "x"],
+            "Error: Invalid value for '--give-up': 'x': invalid float literal.",
+        ),
     ] {
         let ran = check(args);
         assert_eq!(

@@ -5,6 +5,7 @@ mod support;
 
 mod cli_data;
 mod cli_frame;
+mod cli_network;
 mod cli_transcripts;
 mod client;
 mod cluster_wire;

@@ -12,6 +12,7 @@ mod client;
 mod data;
 mod fetch;
 mod mqtt;
+mod network;
 mod replay;
 
 use std::process::ExitCode;
@@ -92,6 +93,7 @@ fn main() -> ExitCode {
     cli::add(&mut tests, broker_port);
     client::add(&mut tests, broker_port);
     data::add(&mut tests);
+    network::add(&mut tests, broker_port);
     mqtt::add(&mut tests, broker_port);
     fetch::add(&mut tests, broker_port);
     replay::add(&mut tests, broker_port);
