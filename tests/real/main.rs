@@ -12,6 +12,7 @@ mod client;
 mod data;
 mod fetch;
 mod mqtt;
+mod network;
 mod replay;
 
 use std::process::ExitCode;
@@ -94,6 +95,7 @@ fn main() -> ExitCode {
     data::add(&mut tests);
     mqtt::add(&mut tests, broker_port);
     fetch::add(&mut tests, broker_port);
+    network::add(&mut tests, broker_port);
     replay::add(&mut tests, broker_port);
     let conclusion = libtest_mimic::run(&arguments, tests.trials);
     drop(broker);

@@ -1,0 +1,21 @@
+//! Networks of real servers, ours alone and beside the original's, through
+//! real brokers.
+//!
+//! What the simulator proves of the rules is here seen once more with all
+//! that it leaves out: processes that are killed and stopped, sockets,
+//! Mosquitto, the original itself.
+
+mod agreement;
+mod begin;
+mod load;
+mod mixed;
+mod trouble;
+
+use crate::Tests;
+
+pub(crate) fn add(tests: &mut Tests, broker_port: u16) {
+    begin::add(tests, broker_port);
+    agreement::add(tests);
+    mixed::add(tests);
+    trouble::add(tests, broker_port);
+}
