@@ -94,14 +94,17 @@ impl<K: Sink> Machine<K> {
     /// Says of each node that agrees on deletions whether it is there, and
     /// what waits for them.
     pub(super) fn note_deleters(&self, members: &mut Members) {
+        let deleters = &mut members.deleters;
+        for (name, here) in &mut deleters.group {
+            let is_heard = |cluster: &Cluster| {
+                let lately = cluster.patience();
+                cluster.members().is_here(name, self.now, lately)
+            };
+            *here = name == self.replica.name() || self.cluster.as_deref().is_some_and(is_heard);
+        }
         let Some(cluster) = self.cluster.as_deref() else {
             return;
         };
-        let (me, lately) = (self.replica.name(), cluster.patience());
-        let deleters = &mut members.deleters;
-        for (name, here) in &mut deleters.group {
-            *here = name == me || cluster.members().is_here(name, self.now, lately);
-        }
         let waiting = u64::try_from(cluster.deleter().marks());
         deleters.marks = Some(waiting.unwrap_or(u64::MAX));
         deleters.oldest = cluster.deleter().oldest();

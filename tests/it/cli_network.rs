@@ -67,6 +67,7 @@ fn a_change_is_a_line_in_a_pipe() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "the thread is joined")]
 fn a_server_without_the_list_is_told_in_a_line() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -108,10 +109,11 @@ fn deleters_that_are_away_are_named() {
         shown.stderr
     );
     assert_eq!(deleter(&[]).stderr, shown.stderr);
-    // one line a node that is there
+    // this node is there
     let auto = deleter(&["--auto"]);
     assert!(auto.stdout.contains("value:\n  nodes:\n  - rec\n"));
     assert!(!auto.stdout.contains("gone"));
+    assert_eq!(auto.stderr, "");
 }
 
 #[test]

@@ -160,7 +160,7 @@ fn every_documented_key_has_its_default() {
         let item = place.item(key).map(|item| item.to_string());
         assert_eq!(item.as_deref(), Some(default), "{key}");
     }
-    assert_eq!(place.config().kv.server.backend, Backend::None);
+    assert_eq!(place.config().kv.server.backend, Backend::Mqtt);
     let listeners: Vec<_> = place.config().kv.server.listeners().collect();
     assert_eq!(listeners.len(), 1);
     assert_eq!(listeners[0].host, None);
