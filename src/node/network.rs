@@ -306,6 +306,26 @@ impl<K: Sink> Machine<K> {
         self.streams.is_top(ix) || self.sessions().any(|session| session.view.is_root(ix))
     }
 
+    /// Purges all marks of deletions, whoever has confirmed them: a bug, for
+    /// simulations to find.
+    #[cfg(feature = "sim")]
+    pub fn purge_early(&mut self) {
+        let tree = self.replica.tree();
+        let mut marks = Vec::new();
+        let mut at = Some(Ix::ROOT);
+        while let Some(ix) = at {
+            let entry = tree.get(ix);
+            if let (None, Some(head)) = (entry.value(), entry.head()) {
+                marks.push((ix, head));
+            }
+            at = tree.following(Ix::ROOT, ix, true);
+        }
+        // children first: an entry that has some stays
+        for (ix, head) in marks.into_iter().rev() {
+            self.purge(ix, head);
+        }
+    }
+
     /// Writes an entry's present value once more.
     fn rewrite(&mut self, ix: Ix) {
         let value = self.replica.tree().get(ix).value().map(<[u8]>::to_vec);

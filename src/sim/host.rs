@@ -191,11 +191,9 @@ impl Host {
             .is_some_and(|c| c.outbox().is_empty())
     }
 
-    /// Who must confirm deletions.
-    pub(super) fn deleters(&self) -> &[NodeName] {
-        self.machine
-            .cluster()
-            .map_or(&[], |cluster| cluster.deleter().group())
+    /// Forgets all deletions at once.
+    pub(super) fn purge_early(&mut self) {
+        self.machine.purge_early();
     }
 
     /// The sum over what the node holds.

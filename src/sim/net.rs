@@ -180,11 +180,13 @@ impl World {
             let name = &self.nodes[n].name;
             out.push_str(&format!("{name} <- {}", trace::message(message)));
         });
-        let Some(running) = &self.nodes[n].running else {
+        let Some(running) = &mut self.nodes[n].running else {
             return Ok(());
         };
         let (ledger, life) = (&self.ledger, running.life);
-        let message = running.plants.hears(&running.host, message, ledger, life);
+        let message = running
+            .plants
+            .hears(&mut running.host, message, ledger, life);
         self.feed(n, |host, now| host.handle_peer(now, &message))?;
         Ok(())
     }

@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use crate::event::{Event, Info, NodeInfo, NodeName, PeerMessage, Tick, TickSet, Turn, Update};
+use crate::event::{Event, Info, NodeInfo, NodeName, PeerMessage, Tick, TickSet, Update};
 use crate::node::time::Timestamp;
 use crate::sim::host::Host;
 use crate::sim::ledger::{Ledger, LifeIx, rank};
@@ -115,15 +115,17 @@ impl Plants {
     /// Something reaches the machine; what it gets to hear.
     pub(super) fn hears<'m>(
         &self,
-        host: &Host,
+        host: &mut Host,
         message: &'m PeerMessage,
         ledger: &Ledger,
         life: LifeIx,
     ) -> Cow<'m, PeerMessage> {
+        if self.plant == Some(Plant::EarlyPurge) && matches!(message, PeerMessage::Del(_)) {
+            host.purge_early();
+        }
         let altered = match (self.plant, message) {
             (Some(_), PeerMessage::Update(update)) => self.update(host, update, ledger, life),
             (Some(Plant::KnownForgets), PeerMessage::Info(info)) => forgotten(info, ledger, life),
-            (Some(Plant::EarlyPurge), PeerMessage::Del(turn)) => hurried(host, turn),
             _ => None,
         };
         altered.map_or(Cow::Borrowed(message), Cow::Owned)
@@ -217,30 +219,4 @@ fn forgotten(info: &Info, ledger: &Ledger, life: LifeIx) -> Option<PeerMessage> 
     let mut altered = info.clone();
     altered.info.deleted = Some(deleted);
     Some(PeerMessage::Info(altered))
-}
-
-/// A deleter's turn as it would be if all had confirmed everything.
-fn hurried(host: &Host, turn: &Turn) -> Option<PeerMessage> {
-    let Turn::Ping {
-        node,
-        mark,
-        history,
-        ..
-    } = turn
-    else {
-        return None;
-    };
-    let now = host.replica().tock().0;
-    let mut history = history.clone();
-    for name in host.deleters() {
-        if !history.contains(name) {
-            history.push(name.clone());
-        }
-    }
-    Some(PeerMessage::Del(Turn::Ping {
-        node: node.clone(),
-        value: Some((now, now)),
-        history,
-        mark: *mark,
-    }))
 }
