@@ -671,8 +671,10 @@ impl Cluster {
                     Some(_) => member.data = true,
                 }
                 if let Some(mark) = mark {
+                    member.boot = Some(mark.boot);
                     self.compare(replica, node, mark.sum);
                 }
+                self.note_mixture(replica);
                 (*value, history, false)
             }
             Turn::Hist { value, history } => (*value, history, true),
@@ -695,6 +697,13 @@ impl Cluster {
         };
         self.ping.hear(now, heard, ready, &mut self.rng);
         self.follow_up(replica);
+    }
+
+    /// What nodes of the original could not bear depends on whether some are
+    /// here.
+    fn note_mixture(&self, replica: &mut Replica) {
+        let lately = self.patience() * 2;
+        replica.set_mixed(self.members.has_original(self.now, lately));
     }
 
     /// A deleter says something.
@@ -755,6 +764,7 @@ impl Cluster {
             self.check_at = Some(now.after(self.gap()));
             self.look_for_holes(replica);
             self.keep_in_touch(replica);
+            self.note_mixture(replica);
         }
     }
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::event::{
     ChainEnd, Effect, Event, Fetched, Hail, Handle, Info, Links, Mark, Message, NamedLink,
-    NodeInfo, NodeName, PeerMessage, Request, Say, SessionId, Settings, Sink, Space, Tick, TickSet,
-    To, Tock, Turn, Update, Write,
+    NodeInfo, NodeName, PeerMessage, Request, Say, SessionId, Settings, Sink, Space, StateWanted,
+    Tick, TickSet, To, Tock, Turn, Update, Write,
 };
 use crate::node::Limits;
 use crate::node::cluster::{Begin, Options};
@@ -298,4 +298,50 @@ fn a_node_takes_in_what_its_earlier_run_said() {
     }));
     let outputs = node.outputs();
     assert!(outputs.iter().any(|o| matches!(o, Output::Persist(_))));
+}
+
+/// A hello got lost, so that the first to join was taken for a node of
+/// another network, and the founder ended.
+#[test]
+fn a_founder_does_not_give_way_to_a_node_that_started_later() {
+    let ended = |boot| {
+        let mut node = Node::new(Begin::First);
+        node.machine.handle_up(node.now);
+        node.wait(2);
+        node.hear(&PeerMessage::Info(Info {
+            node: NodeName::new("other"),
+            tick: Some(Tick(3)),
+            tock: Tock(5),
+            info: NodeInfo::default(),
+            hail: Some(Hail {
+                say: Say::Here,
+                boot,
+                addr: Vec::new(),
+                sum: Some(1),
+            }),
+        }));
+        let outputs = node.outputs();
+        outputs.iter().any(|o| matches!(o, Output::Fault(_)))
+    };
+    assert!(!ended(2), "it has its data from this one");
+    assert!(ended(0), "it was there before");
+}
+
+/// Ticks that others lacked and nobody here had ever heard of stayed in the
+/// list of what is to be sent to them.
+#[test]
+fn what_was_never_heard_of_is_not_kept_for_others() {
+    let mut node = Node::settled();
+    let missing = Some(vec![(NodeName::new("x"), TickSet::from_iter([5..=9]))]);
+    let info = NodeInfo {
+        missing,
+        ..NodeInfo::default()
+    };
+    node.hear_info("other", info);
+    let wanted = StateWanted {
+        remote_missing: true,
+        ..StateWanted::default()
+    };
+    let state = node.machine.replica().state(wanted);
+    assert_eq!(state.remote_missing, Some(Vec::new()));
 }

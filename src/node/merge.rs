@@ -53,6 +53,8 @@ pub struct Replica {
     sum: u64,
     /// The last event taken in had the tock of the one it was measured with
     tied: bool,
+    /// Nodes of the original are in the network.
+    mixed: bool,
 }
 
 /// The changes applied since this run began, by number.
@@ -92,6 +94,7 @@ impl Replica {
             changes,
             sum: 0,
             tied: false,
+            mixed: false,
         }
     }
 
@@ -168,6 +171,17 @@ impl Replica {
     #[must_use]
     pub const fn was_tied(&self) -> bool {
         self.tied
+    }
+
+    /// Whether nodes of the original are in the network.
+    #[must_use]
+    pub const fn is_mixed(&self) -> bool {
+        self.mixed
+    }
+
+    /// Says whether nodes of the original are in the network.
+    pub const fn set_mixed(&mut self, mixed: bool) {
+        self.mixed = mixed;
     }
 
     /// This node goes on after this tick. Ticks up to it that were never

@@ -234,10 +234,13 @@ impl Known {
         // what is kept as missing or beyond, but for those above `seen`
     }
 
-    /// Somebody else lacks these.
+    /// Somebody else lacks these. Ticks that were never heard of are left
+    /// out: nothing can be said of them here.
     pub fn report(&mut self, ticks: &TickSet) {
+        let seen = self.tick.unwrap_or_default().0;
         for range in ticks.ranges() {
-            self.reported.insert_range(range);
+            self.reported
+                .insert_range(*range.start()..=(*range.end()).min(seen));
         }
     }
 }

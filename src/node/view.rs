@@ -605,8 +605,28 @@ impl<'m> View<'m> {
             }
             Some(value) => Some(self.decode(top, write.path, value)?),
         };
-        shape::check(write.space, write.path, value.as_deref())?;
+        self.check_shape(write.space, write.path, value.as_deref())?;
         Ok(Admitted { found, value })
+    }
+
+    /// What internal entries must look like, and what nodes of the original
+    /// must not be shown.
+    #[inline]
+    fn check_shape(
+        &self,
+        space: Space,
+        path: PathRef<'_>,
+        value: Option<&[u8]>,
+    ) -> Result<(), Refused> {
+        shape::check(space, path, value)?;
+        if !self.replica.is_mixed() {
+            return Ok(());
+        }
+        let tree = self.replica.tree();
+        shape::check_mixed(space, path, value, |path| {
+            let found = tree.resolve(self.replica.internal(), path);
+            matches!(found, Ok(Some(ix)) if tree.get(ix).value().is_some())
+        })
     }
 
     /// A path as it is from the store's root on.
@@ -712,6 +732,9 @@ impl<'m> View<'m> {
     /// If it is refused; nothing has changed then.
     pub fn clear(&mut self, ix: Ix) -> Result<(), Refused> {
         self.may(Letter::Delete, ix)?;
+        if self.replica.is_mixed() {
+            self.check_shape(Space::User, self.replica.path(ix).as_ref(), None)?;
+        }
         self.replica
             .write(ix, None)
             .map_err(|Exhausted| Refused::Exhausted)

@@ -4,6 +4,7 @@ use crate::event::{Event, NamedLink, NodeInfo, NodeName, Tick};
 use crate::node::time::Timestamp;
 use crate::path::RawPath;
 use crate::sim::ledger::rank;
+use crate::sim::plan::deleters_path;
 use crate::sim::trace;
 use crate::sim::world::{Node, World};
 
@@ -54,6 +55,8 @@ pub enum Broken {
     WatchStuck(NodeName),
     #[error("sums differ although trees do not: {0} and {1}")]
     Sums(NodeName, NodeName),
+    #[error("{0} has not forgotten {1}, although all deleters are there")]
+    NotPurged(NodeName, String),
     #[error("nothing happens any more")]
     NothingHappens,
 }
@@ -84,8 +87,9 @@ pub(super) fn agreed(world: &World) -> Result<(), Broken> {
                 && held.is_none_or(|held| world.ledger.rank(held) < world.ledger.rank(wanted))
             {
                 let wanted = world.ledger.event(wanted);
-                // a deletion may have been forgotten
-                if wanted.value.is_some() || held.is_some() {
+                // see `trees`
+                let value = world.ledger.value(running.life, key);
+                if wanted.value.is_some() || value.is_some() {
                     return Err(Broken::Lacks(node.name.clone(), trace::event(wanted)));
                 }
             }
@@ -108,7 +112,29 @@ pub(super) fn agreed(world: &World) -> Result<(), Broken> {
 /// Everything that must be true in the end.
 pub(super) fn all(world: &mut World) -> Result<(), Broken> {
     agreed(world)?;
+    purged(world)?;
     watches(world)
+}
+
+/// Deletions are forgotten, if time was given for it and all deleters are
+/// there.
+fn purged(world: &World) -> Result<(), Broken> {
+    let named = world
+        .ledger
+        .key(&deleters_path())
+        .and_then(|key| world.ledger.wanted(key));
+    let all_run = world.nodes.iter().all(|n| n.running.is_some());
+    if !world.plan.purge || !all_run || named.is_none() {
+        return Ok(());
+    }
+    for node in running(world) {
+        let events = node.running.as_ref().map(|r| r.host.events());
+        let mut marks = events.into_iter().flatten().filter(|e| e.value.is_none());
+        if let Some(mark) = marks.next() {
+            return Err(Broken::NotPurged(node.name.clone(), trace::event(&mark)));
+        }
+    }
+    Ok(())
 }
 
 fn running(world: &World) -> impl Iterator<Item = &Node> {
@@ -166,6 +192,11 @@ fn books(world: &World) -> Result<(), Broken> {
 }
 
 /// The trees are the same, and each is what it must be.
+///
+/// Of an entry that is deleted, a node may hold nothing, because the deletion
+/// has been forgotten, or another deletion: it may have been told that nobody
+/// is interested in the later one. Which one it is decides nothing but about
+/// older values, and if such a one comes the sums differ.
 fn trees(world: &World) -> Result<(), Broken> {
     let count = world.ledger.keys().count();
     let mut chains: Vec<Option<(&NodeName, Event)>> = vec![None; count];
@@ -186,6 +217,9 @@ fn trees(world: &World) -> Result<(), Broken> {
             else {
                 return Err(Broken::Revived(name.clone(), trace::event(&event)));
             };
+            if event.value.is_none() && wanted.value.is_none() {
+                continue;
+            }
             if rank(&event) != rank(wanted) || event.value != wanted.value {
                 let (held, wanted) = (trace::event(&event), trace::event(wanted));
                 return Err(Broken::Differs(name.clone(), held, wanted));

@@ -161,7 +161,7 @@ impl World {
         let Some(n) = self.rng.pick(&open).copied() else {
             return false;
         };
-        let ear = Ear::new(self.settings.plant == Some(Plant::WatchGap));
+        let ear = Ear::new(self.settings.plant);
         let Some(running) = &mut self.nodes[n].running else {
             return false;
         };
@@ -393,7 +393,12 @@ impl World {
         let Some(watch) = &mut self.clients[c].watch else {
             return Ok(());
         };
-        let (top, resume) = (watch.top.clone(), watch.at);
+        let (top, mut resume) = (watch.top.clone(), watch.at);
+        if self.settings.plant == Some(Plant::WatchResume)
+            && let Some((_, n)) = &mut resume
+        {
+            *n += 1;
+        }
         watch.complete = false;
         watch.fresh.clear();
         let request = Request::Watch {

@@ -1,5 +1,6 @@
 //! A joining node reads another's state through its client port.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use crate::event::{Event, Fetch, Fetched, NodeInfo, Tock};
@@ -119,8 +120,20 @@ impl World {
             let name = &self.nodes[to].name;
             out.push_str(&format!("{name} {}", trace::fetched(piece)));
         });
-        self.feed(to, |host: &mut Host, now: Timestamp| {
-            host.handle_fetched(now, id, piece);
+        let altered = match (piece, &self.nodes[to].running) {
+            (Fetched::Entry(event), Some(running)) => {
+                let (ledger, life) = (&self.ledger, running.life);
+                match running.plants.fetches(&running.host, event, ledger, life) {
+                    None => return Ok(()),
+                    Some(Cow::Borrowed(_)) => None,
+                    Some(Cow::Owned(event)) => Some(event),
+                }
+            }
+            _ => None,
+        };
+        self.feed(to, |host: &mut Host, now: Timestamp| match &altered {
+            Some(event) => host.handle_fetched(now, id, &Fetched::Entry(event)),
+            None => host.handle_fetched(now, id, piece),
         })?;
         Ok(())
     }

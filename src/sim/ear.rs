@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use crate::event::{Handle, Message, NodeName, Refused, Sink, State, Tick, To, Tock};
 use crate::path::RawPath;
+use crate::sim::plant::Plant;
 
 /// The answer to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +54,8 @@ pub(super) struct Ear {
     /// A planted fault: changes of what a walk has passed get lost. The
     /// paths sent since the stream began.
     gap: Option<BTreeSet<RawPath>>,
+    /// A planted fault: a change is put before the one that waits.
+    swaps: bool,
     walking: bool,
 }
 
@@ -60,10 +63,11 @@ pub(super) struct Ear {
 const WINDOW: usize = 12;
 
 impl Ear {
-    /// Nothing told yet; with `gap`, the fault is planted.
-    pub(super) fn new(gap: bool) -> Self {
+    /// Nothing told yet.
+    pub(super) fn new(plant: Option<Plant>) -> Self {
         Self {
-            gap: gap.then(BTreeSet::new),
+            gap: (plant == Some(Plant::WatchGap)).then(BTreeSet::new),
+            swaps: plant == Some(Plant::WatchOrder),
             ..Self::default()
         }
     }
@@ -116,6 +120,10 @@ fn head(message: &Message<'_>) -> Option<(NodeName, Tick)> {
     Some((name.clone(), link.tick()))
 }
 
+const fn is_node(note: &(Handle, Note)) -> bool {
+    matches!(note.1, Note::Node(..))
+}
+
 impl Sink for Ear {
     fn send(&mut self, to: To<'_>, message: &Message<'_>, _tock: Tock) {
         let handle = match to {
@@ -161,7 +169,17 @@ impl Sink for Ear {
             _ => return,
         };
         self.waiting += note.size();
-        self.notes.push_back((handle.clone(), note));
+        let note = (handle.clone(), note);
+        match self.notes.pop_back() {
+            Some(last) if self.swaps && is_node(&last) && is_node(&note) => {
+                self.notes.push_back(note);
+                self.notes.push_back(last);
+            }
+            last => {
+                self.notes.extend(last);
+                self.notes.push_back(note);
+            }
+        }
     }
 
     fn open(&mut self, _stream: &Handle, _window: Option<u32>) {

@@ -25,6 +25,8 @@ pub(super) struct Birth {
     pub(super) boot: u64,
     /// Found a network with this value; else join one
     pub(super) found: Option<Vec<u8>>,
+    /// … whether or not there is one already
+    pub(super) force: bool,
     pub(super) watch_buffer: usize,
     /// How deleters take turns
     pub(super) delete: Settings,
@@ -83,7 +85,7 @@ impl Host {
             addr: vec![(birth.name.as_str().to_owned(), 27586)],
             boot: birth.boot,
             seed: birth.run,
-            force: false,
+            force: birth.force,
         };
         machine.set_network(now, options, begin);
         Self {
@@ -187,6 +189,13 @@ impl Host {
         self.machine
             .cluster()
             .is_some_and(|c| c.outbox().is_empty())
+    }
+
+    /// Who must confirm deletions.
+    pub(super) fn deleters(&self) -> &[NodeName] {
+        self.machine
+            .cluster()
+            .map_or(&[], |cluster| cluster.deleter().group())
     }
 
     /// The sum over what the node holds.

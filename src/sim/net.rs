@@ -180,18 +180,11 @@ impl World {
             let name = &self.nodes[n].name;
             out.push_str(&format!("{name} <- {}", trace::message(message)));
         });
-        let node = &mut self.nodes[n];
-        let Some(running) = &mut node.running else {
+        let Some(running) = &self.nodes[n].running else {
             return Ok(());
         };
-        let now = node.clock.local(self.now);
-        let Some(message) =
-            running
-                .plants
-                .hears(&mut running.host, now, message, &self.ledger, running.life)
-        else {
-            return Ok(());
-        };
+        let (ledger, life) = (&self.ledger, running.life);
+        let message = running.plants.hears(&running.host, message, ledger, life);
         self.feed(n, |host, now| host.handle_peer(now, &message))?;
         Ok(())
     }

@@ -144,13 +144,19 @@ impl Plan {
         let nodes = nodes.unwrap_or(drawn).clamp(2, NODES);
         let small = |n: u64| u8::try_from(n).unwrap_or(u8::MAX);
         let early = small(rng.between(u64::from(nodes.min(2)), u64::from(nodes)));
-        let pace = rng.millis(16, 8000);
+        let deleters = rng.chance(600);
+        let purge = deleters && rng.chance(250);
+        // deletions take their time to be forgotten
+        let pace = if purge {
+            rng.millis(2000, 16_000)
+        } else {
+            rng.millis(16, 8000)
+        };
         let fault_every = rng.millis(500, 30_000);
         let mut faults: Vec<Trouble> = TROUBLES.into_iter().filter(|_| rng.chance(600)).collect();
         if faults.is_empty() {
             faults.push(Trouble::LinkBreaks);
         }
-        let deleters = rng.chance(600);
         Self {
             nodes,
             early,
@@ -174,9 +180,11 @@ impl Plan {
             delete: Settings {
                 cycle: Duration::from_secs(rng.between(6, 20)),
                 gap: Duration::from_secs(2),
+                // who has no turn yet gets one soon
+                n_hosts: 1,
                 ..Settings::DELETE
             },
-            purge: deleters && rng.chance(120),
+            purge,
         }
     }
 }

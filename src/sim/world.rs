@@ -16,7 +16,7 @@ use crate::sim::host::{Birth, Host, Want};
 use crate::sim::ledger::{Ledger, LifeIx};
 use crate::sim::net::{Broker, Link, Queued};
 use crate::sim::plan::{Plan, Weather, deleters_path};
-use crate::sim::plant::Plants;
+use crate::sim::plant::{Plant, Plants};
 use crate::sim::rng::Rng;
 use crate::sim::trace::{self, Trace};
 use crate::sim::{Counts, Settings};
@@ -123,6 +123,8 @@ pub(super) struct Node {
     pub(super) running: Option<Running>,
     /// The process does nothing.
     pub(super) stopped: bool,
+    /// It has run before.
+    started: bool,
     /// It is not going to start again.
     pub(super) gone: bool,
     /// What waits for a stopped process
@@ -184,8 +186,11 @@ pub(super) struct World {
 /// The ping cycle that nodes are started with.
 pub(super) const CYCLE: Duration = Duration::from_secs(10);
 
-/// Cycles within which nodes must agree once all is mended.
-const PATIENCE: u32 = 10;
+/// Cycles within which nodes must agree once all is mended. Nearly always
+/// three are enough; but what nobody has is only given up after six without
+/// an answer, if its node is away, and each time something of it turns up
+/// they begin anew.
+const PATIENCE: u32 = 20;
 
 /// How often it is looked whether they do.
 const LOOK: Duration = Duration::from_millis(500);
@@ -211,6 +216,7 @@ impl World {
             },
             running: None,
             stopped: false,
+            started: false,
             gone: false,
             backlog: VecDeque::new(),
             wake: None,
@@ -274,8 +280,11 @@ impl World {
     }
 
     fn afterwards(&self) -> Duration {
+        let delete = &self.plan.delete;
         if self.plan.purge {
-            CYCLE * 400
+            // a deleter's fifth turn is enough, once all have turns: whether
+            // another one gets a turn is left to chance
+            AFTERWARDS + (delete.cycle + delete.gap) * 24 * u32::from(self.plan.nodes)
         } else {
             AFTERWARDS
         }
@@ -353,7 +362,11 @@ impl World {
             return Ok(());
         }
         let life = self.ledger.born();
-        let founds = n == 0 && self.counts.starts == 0;
+        let again = self.nodes[n].started;
+        self.nodes[n].started = true;
+        let plant = self.settings.plant;
+        let reuses = again && plant == Some(Plant::ReusedTick);
+        let founds = (n == 0 && !again) || reuses;
         self.counts.starts += 1;
         let birth = Birth {
             name: self.nodes[n].name.clone(),
@@ -362,6 +375,7 @@ impl World {
             boot: self.counts.starts,
             delete: self.plan.delete.clone(),
             found: founds.then(|| b"\xa4Root".to_vec()),
+            force: reuses,
             watch_buffer: self.plan.watch_buffer,
         };
         self.trace.line(self.now, |out| {
@@ -372,7 +386,7 @@ impl World {
             host: Host::new(node.clock.local(self.now), &birth),
             life,
             serving: false,
-            plants: Plants::new(self.settings.plant),
+            plants: Plants::new(plant),
         });
         node.wake = None;
         self.settle(n)?;

@@ -20,6 +20,8 @@ mod lifecycle;
 mod merge;
 mod paths;
 mod replay;
+#[cfg(feature = "sim")]
+mod sim;
 mod values;
 mod vectors;
 mod yaml;

@@ -98,6 +98,7 @@ pub(super) struct Session<'a> {
     /// Greatest packet that we send
     limit: usize,
     keep_alive: Duration,
+    began: Instant,
     /// When the broker was heard last
     heard: Instant,
     ping: Pin<Box<Sleep>>,
@@ -166,6 +167,7 @@ impl<'a> Session<'a> {
             last_id: 0,
             limit,
             keep_alive,
+            began: now(),
             heard: now(),
             ping: Box::pin(tokio::time::sleep(keep_alive)),
             closing: false,
@@ -235,7 +237,8 @@ impl<'a> Session<'a> {
             }
             Packet::Subscribed { id, held } => self.handle_subscribed(id, &held)?,
             Packet::TooLarge(bytes) => {
-                tracing::warn!("a message of {bytes} bytes was passed over");
+                let why = format!("{bytes} bytes");
+                self.words.skip("too long", &why, self.heard);
                 self.batch.push((Input::Gap, 0));
             }
             Packet::Bye(why) => return Err(SessionError::Bye(why)),
@@ -277,7 +280,7 @@ impl<'a> Session<'a> {
             if id == OWN {
                 return Err(SessionError::Unheard(filter));
             }
-            tracing::warn!("the broker does not let clients hear {filter}");
+            tracing::info!("the broker does not let clients hear {filter}");
             self.wanted.refuse(filter);
             self.settle();
         }
@@ -348,7 +351,7 @@ impl<'a> Session<'a> {
                 let (limit, out) = (self.limit, &mut self.out);
                 if !self.version.message(&topic, &payload, limit, out) {
                     let bytes = payload.len();
-                    tracing::warn!("a client's message of {bytes} bytes is too long to be sent");
+                    tracing::debug!("a client's message of {bytes} bytes is too long to be sent");
                 }
             }
             Effect::Subscribe(filter) => {
@@ -407,6 +410,9 @@ impl<'a> Session<'a> {
             let silence = now().duration_since(self.heard);
             if silence >= self.keep_alive * 2 {
                 return Poll::Ready(Err(SessionError::Silence(silence)));
+            }
+            if self.awaited != 0 && now().duration_since(self.began) >= PATIENCE {
+                return Poll::Ready(Err(SessionError::NoAnswer));
             }
             self.version.ping(&mut self.out);
             self.ping.as_mut().reset(now() + self.keep_alive);

@@ -17,6 +17,8 @@ use super::{Setup, now};
 /// First and greatest time between two attempts.
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(30);
+/// What fails in this way may do so again.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
 /// A connection that has held this long was a good one.
 const GOOD: Duration = Duration::from_secs(10);
 
@@ -38,6 +40,7 @@ pub(super) fn run(setup: &Setup, link: &Link) {
     while catch_unwind(AssertUnwindSafe(talk)).is_err() {
         tracing::error!("the connection to the broker failed in a way that it must not");
         link.down();
+        std::thread::sleep(AFTER_PANIC);
     }
     // a look-up of a name may still be under way
     runtime.shutdown_background();
@@ -114,7 +117,9 @@ impl Outage {
         if self.told {
             tracing::debug!("broker at {place}: {why}");
         } else {
-            tracing::warn!("no connection to the broker at {place}: {why}; trying on");
+            tracing::warn!(
+                "no connection to the broker at {place}: {why}; trying again until there is one"
+            );
             self.told = true;
         }
     }

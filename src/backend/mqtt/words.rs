@@ -86,7 +86,7 @@ impl Words {
                 Ok(Some(whole)) => decode(topic, &whole),
                 Ok(None) => return None,
                 Err(why) => {
-                    self.tell_unread(topic, &why, now);
+                    self.skip(topic.word(), &why, now);
                     return None;
                 }
             }
@@ -94,17 +94,17 @@ impl Words {
             decode(topic, payload)
         };
         decoded
-            .map_err(|why| self.tell_unread(topic, &why, now))
+            .map_err(|why| self.skip(topic.word(), &why, now))
             .ok()
     }
 
-    /// Counts what could not be read, and tells it now and then.
-    fn tell_unread(&mut self, topic: Topic, why: &dyn fmt::Display, now: Instant) {
+    /// Counts what is passed over, and tells it now and then.
+    pub(super) fn skip(&mut self, what: &str, why: &dyn fmt::Display, now: Instant) {
         self.unread = self.unread.saturating_add(1);
         let is_recent = |told| now.duration_since(told) < TELL;
         if !self.told.is_some_and(is_recent) {
-            let (word, count) = (topic.word(), self.unread);
-            tracing::warn!("{count} messages of nodes are skipped; the last, {word}: {why}");
+            let count = self.unread;
+            tracing::warn!("messages passed over: {count}; the last, {what}: {why}");
             self.unread = 0;
             self.told = Some(now);
         }

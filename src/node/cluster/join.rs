@@ -241,7 +241,11 @@ impl Cluster {
         let early = self
             .first_up
             .is_none_or(|at| self.now.since(at) <= self.patience());
-        let foreign = self.members.get(node).is_none_or(|m| !m.newcomer);
+        // who started later than this node has found this network
+        let foreign = self
+            .members
+            .get(node)
+            .is_none_or(|m| !m.newcomer && m.boot.is_none_or(|boot| boot < self.options.boot));
         if founded && early && foreign && !self.options.force {
             let fault = Fault::NetworkExists(node.clone());
             self.acts.push_back(super::Act::Fault(fault));

@@ -3,7 +3,7 @@
 
 use crate::event::{Refused, Space};
 use crate::msgpack::{EXT_PATH, Head, Reader};
-use crate::path::PathRef;
+use crate::path::{PathRef, RawPath};
 
 /// Checks a write's value (`None`: a deletion) against its place.
 #[inline]
@@ -53,6 +53,68 @@ fn check_internal(path: PathRef<'_>, skip: usize, value: Option<&[u8]>) -> Resul
     }
 }
 
+/// Checks what would end the original's nodes, while some are in the
+/// network: their types and codecs cannot be deleted, and a rule must name a
+/// type that exists. `exists` tells whether an internal entry has a value.
+pub(super) fn check_mixed(
+    space: Space,
+    path: PathRef<'_>,
+    value: Option<&[u8]>,
+    exists: impl FnOnce(PathRef<'_>) -> bool,
+) -> Result<(), Refused> {
+    let skip = usize::from(space == Space::User);
+    if skip == 1 && path.bytes().first() != Some(&0xc0) {
+        return Ok(());
+    }
+    let mut elements = path.elements().map_while(Result::ok).skip(skip);
+    let first = elements.next().and_then(|e| Reader::new(e).text().ok()?);
+    match (first, value) {
+        (Some(kind @ ("codec" | "match" | "conv")), None) => Err(Refused::Shape(format!(
+            "servers of the original are in this network, and would end if a '{kind}' entry is deleted"
+        ))),
+        (Some("match"), Some(value)) => {
+            let mut of = RawPath::new();
+            of.push_str("type");
+            let named = named_path(value, "type", &mut of);
+            if named && !exists(of.as_ref()) {
+                return Err(Refused::Shape(
+                    "servers of the original are in this network, and would end without this type"
+                        .to_owned(),
+                ));
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Appends the path under `key` of a map to `out`; `false` if it is a text,
+/// which only its reader understands.
+fn named_path(value: &[u8], key: &str, out: &mut RawPath) -> bool {
+    let mut reader = Reader::new(value);
+    let Ok(Head::Map(n)) = reader.head() else {
+        return false;
+    };
+    for _ in 0..n {
+        let (Ok(name), Ok(item)) = (reader.object(), reader.object()) else {
+            return false;
+        };
+        if Reader::new(name).text() != Ok(Some(key)) {
+            continue;
+        }
+        let mut item_reader = Reader::new(item);
+        return match item_reader.head() {
+            Ok(Head::Ext(EXT_PATH, len)) => item_reader
+                .take(len)
+                .map(|elements| out.push(elements))
+                .is_ok(),
+            Ok(Head::Array(n)) => (0..n).all(|_| item_reader.object().map(|e| out.push(e)).is_ok()),
+            _ => false,
+        };
+    }
+    false
+}
+
 /// Rules name what they apply: a map with a path, or its text, under
 /// `key`.
 fn has_path(value: &[u8], key: &'static str) -> Result<(), Refused> {
@@ -72,4 +134,35 @@ fn has_path(value: &[u8], key: &'static str) -> Result<(), Refused> {
         }
     }
     Err(wrong())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(elements: &[&str]) -> RawPath {
+        let mut path = RawPath::new();
+        elements.iter().for_each(|e| path.push_str(e));
+        path
+    }
+
+    #[test]
+    fn beside_the_original_no_rule_goes_and_none_names_an_unknown_type() {
+        let check = |elements: &[&str], value: Option<&[u8]>| {
+            let exists = |of: PathRef<'_>| of == path(&["type", "int"]).as_ref();
+            check_mixed(Space::Internal, path(elements).as_ref(), value, exists).is_ok()
+        };
+        for kind in ["codec", "match", "conv"] {
+            assert!(!check(&[kind, "x"], None), "{kind}");
+            assert!(check(&[kind, "x"], Some(b"\xc0")), "{kind}");
+        }
+        assert!(check(&["type", "x"], None));
+        // {type: [int]} and {type: path of int}, then others
+        assert!(check(&["match", "x"], Some(b"\x81\xa4type\x91\xa3int")));
+        let as_path = b"\x81\xa4type\xd6\x03\xa3int";
+        assert!(check(&["match", "x"], Some(as_path)));
+        assert!(!check(&["match", "x"], Some(b"\x81\xa4type\x91\xa3str")));
+        let outside = check_mixed(Space::User, path(&["codec"]).as_ref(), None, |_| false);
+        assert_eq!(outside, Ok(()));
+    }
 }
