@@ -11,6 +11,7 @@ use crate::node::Limits;
 use crate::node::cluster::{Begin, Options};
 use crate::node::machine::{Effects, Machine, Output, Seed};
 use crate::node::time::Timestamp;
+use crate::node::tree::Ix;
 use crate::path::RawPath;
 
 /// A client that does not listen.
@@ -102,11 +103,14 @@ impl Node {
     }
 
     fn write(&mut self, name: &str) {
-        let path = path(name);
+        self.set(&path(name), Some(b"\x05"));
+    }
+
+    fn set(&mut self, path: &RawPath, value: Option<&[u8]>) {
         let write = Write {
             space: Space::User,
             path: path.as_ref(),
-            value: Some(b"\x05"),
+            value,
             links: Links::None,
             expect: None,
             prev: None,
@@ -344,4 +348,23 @@ fn what_was_never_heard_of_is_not_kept_for_others() {
     };
     let state = node.machine.replica().state(wanted);
     assert_eq!(state.remote_missing, Some(Vec::new()));
+}
+
+/// In a network where nobody writes, no logical time passes between two
+/// turns, and nothing was ever older than a turn.
+#[test]
+fn deletions_are_forgotten_although_nobody_writes() {
+    let mut node = Node::settled();
+    let mut deleters = RawPath::new();
+    deleters.push_nil();
+    deleters.push_str("actor");
+    deleters.push_str("del");
+    // {"nodes": ["me"]}
+    node.set(&deleters, Some(b"\x81\xa5nodes\x91\xa2me"));
+    node.write("x");
+    node.wait(60);
+    node.set(&path("x"), None);
+    node.wait(3000);
+    let tree = node.machine.replica().tree();
+    assert_eq!(tree.resolve(Ix::ROOT, path("x").as_ref()), Ok(None));
 }

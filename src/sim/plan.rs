@@ -180,8 +180,6 @@ impl Plan {
             delete: Settings {
                 cycle: Duration::from_secs(rng.between(6, 20)),
                 gap: Duration::from_secs(2),
-                // who has no turn yet gets one soon
-                n_hosts: 1,
                 ..Settings::DELETE
             },
             purge,

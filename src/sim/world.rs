@@ -282,9 +282,8 @@ impl World {
     fn afterwards(&self) -> Duration {
         let delete = &self.plan.delete;
         if self.plan.purge {
-            // a deleter's fifth turn is enough, once all have turns: whether
-            // another one gets a turn is left to chance
-            AFTERWARDS + (delete.cycle + delete.gap) * 24 * u32::from(self.plan.nodes)
+            // a deleter's fifth turn is enough, but some begin anew
+            AFTERWARDS + (delete.cycle + delete.gap) * 8 * u32::from(self.plan.nodes)
         } else {
             AFTERWARDS
         }

@@ -52,7 +52,7 @@ pub struct Deleter {
     fresh: VecDeque<(Ix, Link)>,
     stamped: VecDeque<Mark>,
     stamp_at: Option<Timestamp>,
-    /// Marks stamped before this are being purged.
+    /// Marks stamped no later than this are being purged.
     limit: Tock,
     tags: VecDeque<u64>,
     own_turns: u32,
@@ -170,7 +170,7 @@ impl Deleter {
     }
 
     fn has_purgeable(&self) -> bool {
-        self.stamped.front().is_some_and(|m| m.stamp < self.limit)
+        self.stamped.front().is_some_and(|m| m.stamp <= self.limit)
     }
 
     /// A deleter says something.
