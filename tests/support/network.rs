@@ -429,7 +429,9 @@ pub(crate) fn answers(port: u16, path: &Value, value: &Value) -> Result<(), Stri
 pub(crate) fn publish(broker_port: u16, topic: &str, payload: &[u8]) {
     let mut command = Command::new("mosquitto_pub");
     command.args(["-h", "127.0.0.1", "-p", &broker_port.to_string()]);
-    command.args(["-t", topic, "-s"]);
+    // with nothing at its standard input it would refuse
+    let how = if payload.is_empty() { "-n" } else { "-s" };
+    command.args(["-t", topic, how]);
     let done = run("mosquitto_pub", &mut command, Some(payload), PATIENCE);
     if let Err(e) = done.and_then(Output::ok) {
         panic!("{e}");
