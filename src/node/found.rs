@@ -368,3 +368,16 @@ fn deletions_are_forgotten_although_nobody_writes() {
     let tree = node.machine.replica().tree();
     assert_eq!(tree.resolve(Ix::ROOT, path("x").as_ref()), Ok(None));
 }
+
+/// A node of the original that starts under a name that is in use says so
+/// once. It is the newcomer: the one that was there stays.
+#[test]
+fn whoever_starts_under_a_name_in_use_does_not_end_who_has_it() {
+    let mut node = Node::new(Begin::First);
+    node.machine.handle_up(node.now);
+    node.wait(2);
+    node.hear(&PeerMessage::Ping(Turn::Init(NodeName::new("me"))));
+    let outputs = node.outputs();
+    assert!(!outputs.iter().any(|o| matches!(o, Output::Fault(_))));
+    assert!(outputs.iter().any(|o| matches!(o, Output::Report(_))));
+}

@@ -216,7 +216,7 @@ impl Node {
 
 /// Whether a line of stderr is one of the log.
 fn is_log(line: &str) -> bool {
-    [" WARN ", " INFO ", " ERROR ", " DEBUG "]
+    [" WARNING:", " INFO:", " ERROR:", " DEBUG:"]
         .iter()
         .any(|level| line.contains(level))
 }
