@@ -8,7 +8,7 @@ use crate::event::{
     Tick, TickSet, To, Tock, Turn, Update, Write,
 };
 use crate::node::Limits;
-use crate::node::cluster::{Begin, Options};
+use crate::node::cluster::{Begin, Options, Report};
 use crate::node::machine::{Effects, Machine, Output, Seed};
 use crate::node::time::Timestamp;
 use crate::node::tree::Ix;
@@ -79,12 +79,17 @@ impl Node {
 
     /// Lets time pass; what was said and wanted meanwhile.
     fn wait(&mut self, seconds: u64) -> Vec<Output> {
-        let end = self.now.after(Duration::from_secs(seconds));
+        self.pass(Duration::from_secs(seconds))
+    }
+
+    fn pass(&mut self, time: Duration) -> Vec<Output> {
+        let end = self.now.after(time);
         let mut outputs = self.outputs();
         while let Some(due) = self.machine.poll_timeout().filter(|due| *due <= end) {
             self.now = self.now.max(due);
             self.machine.handle_timeout(self.now);
             outputs.extend(self.outputs());
+            assert!(outputs.len() < 10_000, "it does not come to rest");
         }
         self.now = end;
         outputs
@@ -367,4 +372,32 @@ fn deletions_are_forgotten_although_nobody_writes() {
     node.wait(3000);
     let tree = node.machine.replica().tree();
     assert_eq!(tree.resolve(Ix::ROOT, path("x").as_ref()), Ok(None));
+}
+
+/// A node whose turn came just when it had heard of something new gave that
+/// up at once, or asked for it without a pause, for ever.
+#[test]
+fn what_is_missing_is_asked_for_and_waited_for() {
+    // at any moment of a cycle
+    for step in 0..300 {
+        let mut node = Node::settled();
+        node.pass(Duration::from_millis(50) * step);
+        let ticks = Some(vec![(NodeName::new("x"), Some(Tick(5)))]);
+        let info = NodeInfo {
+            ticks,
+            ..NodeInfo::default()
+        };
+        node.hear_info("other", info);
+        let outputs = node.wait(2);
+        let asks = outputs.iter().filter(|output| match output {
+            Output::Carry(Effect::Tell(message)) => match &**message {
+                PeerMessage::Info(info) => info.info.missing.is_some(),
+                _ => false,
+            },
+            _ => false,
+        });
+        assert!(asks.count() <= 1);
+        let given_up = |o: &Output| matches!(o, Output::Report(Report::GivenUp(..)));
+        assert!(!outputs.iter().any(given_up), "given up at {step}");
+    }
 }
