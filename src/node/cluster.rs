@@ -207,6 +207,8 @@ pub struct Cluster {
     said: Timestamp,
     /// A clash of names has been reported then
     clashed: Option<Timestamp>,
+    /// An older run of this node's name was heard: which, and when first
+    doubted: Option<(u64, Timestamp)>,
     synced: bool,
     /// This node began the network.
     founded: bool,
@@ -249,6 +251,7 @@ impl Cluster {
             check_at: Some(now),
             said: now,
             clashed: None,
+            doubted: None,
             synced: false,
             founded: false,
             first_up: None,

@@ -401,3 +401,29 @@ fn what_is_missing_is_asked_for_and_waited_for() {
         assert!(!outputs.iter().any(given_up), "given up at {step}");
     }
 }
+
+/// A late word of a node's earlier run made it stop, although it had data
+/// again that nobody else had.
+#[test]
+fn one_word_of_an_older_server_is_not_enough_to_stop() {
+    let mut node = joined();
+    let mut ended_after = |seconds| {
+        node.wait(seconds);
+        node.hear(&PeerMessage::Info(Info {
+            node: NodeName::new("me"),
+            tick: Some(Tick(3)),
+            tock: Tock(5),
+            info: NodeInfo::default(),
+            hail: Some(Hail {
+                say: Say::Here,
+                boot: 0,
+                addr: Vec::new(),
+                sum: Some(1),
+            }),
+        }));
+        let outputs = node.outputs();
+        outputs.iter().any(|o| matches!(o, Output::Fault(_)))
+    };
+    assert!(!ended_after(60));
+    assert!(ended_after(10), "it is there");
+}

@@ -184,9 +184,27 @@ impl Cluster {
                 }
             }
             Say::Here if older => {}
+            // this node has data, and that may have been a late word of its
+            // own earlier run: who is there will say so again when asked
+            Say::Here if self.is_ready() && !self.is_sure_of(boot) => {
+                if self.now.since(self.said) >= self.options.ping.gap {
+                    self.hail(replica, Say::Hello);
+                }
+            }
             Say::Here => {
                 let fault = Fault::NameTaken(self.me.clone());
                 self.acts.push_back(super::Act::Fault(fault));
+            }
+        }
+    }
+
+    /// Whether an older run of this name was heard before, long enough ago.
+    fn is_sure_of(&mut self, boot: u64) -> bool {
+        match self.doubted {
+            Some((heard, at)) if heard == boot => self.now.since(at) >= self.options.ping.gap,
+            _ => {
+                self.doubted = Some((boot, self.now));
+                false
             }
         }
     }
