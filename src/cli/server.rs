@@ -166,7 +166,11 @@ fn options(kv: &Kv, name: NodeName, begin: Begin, listen: Vec<Listener>) -> serv
         listen: listen.collect(),
         network,
         ways: server::fetch::Ways {
-            hostmap: kv.hostmap.clone(),
+            hostmap: kv
+                .hostmap
+                .iter()
+                .map(|(name, place)| (name.clone(), (place.0.clone(), place.1)))
+                .collect(),
             domain: kv.domain.clone(),
             port: kv.conn.port,
             init_timeout: kv.conn.init_timeout.get(),

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use serde::de::{Deserializer, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
-use super::types::{Auth, BrokerUri, ConfigPath, Level, MqttVersion, Seconds, Size, Ssl};
+use super::types::{Auth, BrokerUri, ConfigPath, Level, MqttVersion, Place, Seconds, Size, Ssl};
 
 /// Declares a section; each field's default follows its type.
 macro_rules! section {
@@ -65,7 +65,7 @@ section! {
         /// The domain of nodes that `hostmap` doesn't name
         domain: Option<String> = None,
         /// Where nodes are reached: name → (host, port)
-        hostmap: BTreeMap<String, (String, u16)> = BTreeMap::new(),
+        hostmap: BTreeMap<String, Place> = BTreeMap::new(),
     }
 }
 

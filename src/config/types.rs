@@ -6,7 +6,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::de::{Deserializer, Error as _, MapAccess, Unexpected, Visitor};
+use serde::de::{
+    Deserializer, Error as DeError, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor,
+};
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::path::Path;
@@ -209,6 +211,57 @@ impl Serialize for Ssl {
             } => serializer.serialize_bool(true),
             Self::On { cert, key } => SslFiles { cert, key }.serialize(serializer),
         }
+    }
+}
+
+/// Where a server is reached: `[HOST, PORT]`, `HOST:PORT` or `HOST`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Place(pub String, pub u16);
+
+impl Place {
+    fn parse(text: &str) -> Option<Self> {
+        // of an address with colons of its own the port is told by brackets
+        let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, "")) => (host, None),
+            Some((host, rest)) => (host, Some(rest.strip_prefix(':')?)),
+            None if text.matches(':').count() == 1 => {
+                let (host, port) = text.split_once(':')?;
+                (host, Some(port))
+            }
+            None => (text, None),
+        };
+        let port = match port {
+            Some(port) => port.parse().ok()?,
+            None => super::DEFAULT_PORT,
+        };
+        (!host.is_empty()).then(|| Self(host.to_owned(), port))
+    }
+}
+
+impl<'de> Deserialize<'de> for Place {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextOrPair;
+        impl<'de> Visitor<'de> for TextOrPair {
+            type Value = Place;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("[HOST, PORT] or HOST:PORT")
+            }
+
+            fn visit_str<E: DeError>(self, text: &str) -> Result<Place, E> {
+                Place::parse(text).ok_or_else(|| E::invalid_value(Unexpected::Str(text), &self))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut pair: A) -> Result<Place, A::Error> {
+                let host = pair.next_element()?;
+                let port = pair.next_element()?;
+                match (host, port, pair.next_element::<IgnoredAny>()?) {
+                    (Some(host), Some(port), None) => Ok(Place(host, port)),
+                    _ => Err(A::Error::invalid_length(2, &self)),
+                }
+            }
+        }
+        deserializer.deserialize_str(TextOrPair)
     }
 }
 
@@ -656,5 +709,17 @@ mod tests {
         assert_eq!(Level::parse("WARN"), Some(Level::Warning));
         assert_eq!(Level::parse("20"), Some(Level::Info));
         assert_eq!(Level::parse("LOUD"), None);
+    }
+
+    #[test]
+    fn a_place_is_a_host_and_perhaps_a_port() {
+        let place = |host: &str, port| Some(Place(host.to_owned(), port));
+        assert_eq!(Place::parse("a.b:12"), place("a.b", 12));
+        assert_eq!(Place::parse("a"), place("a", 27586));
+        assert_eq!(Place::parse("[::1]:12"), place("::1", 12));
+        assert_eq!(Place::parse("::1"), place("::1", 27586));
+        for wrong in ["", ":1", "a:b", "a:70000", "[a]1", "[]:1"] {
+            assert_eq!(Place::parse(wrong), None, "{wrong}");
+        }
     }
 }

@@ -645,7 +645,10 @@ impl Cluster {
         self.now = now;
         let (value, history, is_hist) = match turn {
             Turn::Init(node) => {
-                if *node == self.me {
+                if *node == self.me && self.is_ready() {
+                    // the other one is the newcomer
+                    self.report_clash();
+                } else if *node == self.me {
                     self.name_clash(replica, None);
                 } else {
                     self.members.heard(now, node).newcomer = true;

@@ -427,3 +427,16 @@ fn one_word_of_an_older_server_is_not_enough_to_stop() {
     assert!(!ended_after(60));
     assert!(ended_after(10), "it is there");
 }
+
+/// A node of the original that starts under a name that is in use says so
+/// once. It is the newcomer: the one that was there stays.
+#[test]
+fn whoever_starts_under_a_name_in_use_does_not_end_who_has_it() {
+    let mut node = Node::new(Begin::First);
+    node.machine.handle_up(node.now);
+    node.wait(2);
+    node.hear(&PeerMessage::Ping(Turn::Init(NodeName::new("me"))));
+    let outputs = node.outputs();
+    assert!(!outputs.iter().any(|o| matches!(o, Output::Fault(_))));
+    assert!(outputs.iter().any(|o| matches!(o, Output::Report(_))));
+}

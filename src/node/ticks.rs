@@ -812,4 +812,26 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn invented_names_push_each_other_out_and_no_others() {
+        let mut nodes = Nodes::new(1);
+        let me = nodes.ensure("me");
+        let owner = nodes.ensure("owner");
+        nodes
+            .get_mut(owner)
+            .unwrap()
+            .hold(Tick(1), Ix::from_number(7));
+        for n in 0..100_000 {
+            nodes.ensure(&format!("bogus {n}"));
+        }
+        assert!(nodes.iter().count() <= IDLE_NAMES + 2);
+        assert_eq!(
+            (nodes.find("me"), nodes.find("owner")),
+            (Some(me), Some(owner))
+        );
+        assert!(nodes.find("bogus 99999").is_some());
+        assert!(nodes.find("bogus 0").is_none());
+        assert!(nodes.dropped().is_empty(), "nobody is told of them");
+    }
 }

@@ -71,7 +71,6 @@ fn a_change_is_a_line_in_a_pipe() {
 fn a_server_without_the_list_is_told_in_a_line() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    #[allow(clippy::disallowed_methods)] // joined at the end of the test
     let original = std::thread::spawn(move || {
         let (mut client, _) = listener.accept().unwrap();
         let greeting = json!({"seq": 0, "node": "old", "tick": 1, "tock": 1, "qlen": 10});

@@ -11,7 +11,9 @@ mod cli;
 mod client;
 mod data;
 mod fetch;
+#[cfg(feature = "mqtt")]
 mod mqtt;
+#[cfg(feature = "mqtt")]
 mod network;
 mod replay;
 
@@ -93,7 +95,9 @@ fn main() -> ExitCode {
     cli::add(&mut tests, broker_port);
     client::add(&mut tests, broker_port);
     data::add(&mut tests);
+    #[cfg(feature = "mqtt")]
     network::add(&mut tests, broker_port);
+    #[cfg(feature = "mqtt")]
     mqtt::add(&mut tests, broker_port);
     fetch::add(&mut tests, broker_port);
     replay::add(&mut tests, broker_port);

@@ -35,6 +35,10 @@ impl Conn {
         let stream = TcpStream::connect(("127.0.0.1", port))
             .unwrap_or_else(|e| panic!("cannot connect to port {port}: {e}"));
         stream.set_nodelay(true).expect("set no-delay");
+        Self::over(stream)
+    }
+
+    fn over(stream: TcpStream) -> Self {
         Self {
             stream,
             bytes: Vec::new(),
@@ -51,6 +55,17 @@ impl Conn {
         let greeting = conn.message("greeting");
         assert_eq!(greeting["seq"], 0, "greeting: {greeting}");
         conn
+    }
+
+    /// Connects and takes the greeting, if the server is there.
+    pub(crate) fn try_open(port: u16) -> Option<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        stream.set_nodelay(true).ok()?;
+        let mut conn = Self::over(stream);
+        match conn.next(PATIENCE) {
+            Some(Got::Message(_)) => Some(conn),
+            _ => None,
+        }
     }
 
     /// Sends a message.

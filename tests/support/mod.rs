@@ -20,6 +20,7 @@ pub(crate) mod good;
 pub(crate) mod join;
 pub(crate) mod json;
 pub(crate) mod moat;
+pub(crate) mod network;
 pub(crate) mod original;
 pub(crate) mod process;
 pub(crate) mod replay;

@@ -175,13 +175,8 @@ impl Original {
                      hostmap: {{{name}: [127.0.0.1, {port}]}}\n"
                 );
             })?;
-            let mut command = quiet_python(&python);
-            command
-                .current_dir(dir.path())
-                .args(["-m", "moat", "-c"])
-                .arg(&config)
-                .args(["kv", "server", "-I", "Testing", name]);
-            let mut process = Process::start("the original's server", &mut command, None);
+            let args = ["-I", "Testing", name];
+            let mut process = server(&python, dir.path(), &config, &args);
             match process.wait_for_line("Running.", SLOWLY) {
                 Ok(()) => {
                     return Ok(Self {
@@ -199,10 +194,51 @@ impl Original {
         Err(last)
     }
 
+    /// Starts a server of that name at that port in a network that others
+    /// are in; `config` follows below `kv:`.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub(crate) fn member(
+        name: &str,
+        port: u16,
+        config: &str,
+        args: &[&str],
+    ) -> Result<Self, String> {
+        let python = python()?;
+        let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
+        let config = config_file(dir.path(), port, |text| text.push_str(config))?;
+        let args: Vec<&str> = args.iter().copied().chain([name]).collect();
+        let mut process = server(&python, dir.path(), &config, &args);
+        process.wait_for_line("Running.", SLOWLY)?;
+        Ok(Self {
+            process,
+            port,
+            _dir: dir,
+        })
+    }
+
     /// Whether it still runs.
     pub(crate) fn runs(&mut self) -> bool {
         self.process.runs()
     }
+
+    /// All that it has said.
+    pub(crate) fn said(&self) -> String {
+        format!("{}{}", self.process.stdout(), self.process.stderr())
+    }
+}
+
+/// Starts the original's `moat kv server ARGS`.
+fn server(python: &Path, dir: &Path, config: &Path, args: &[&str]) -> Process {
+    let mut command = quiet_python(python);
+    command
+        .current_dir(dir)
+        .args(["-m", "moat", "-c"])
+        .arg(config)
+        .args(["kv", "server"])
+        .args(args);
+    Process::start("the original's server", &mut command, None)
 }
 
 /// A configuration file for the original's client side, and what `more`

@@ -224,7 +224,7 @@ impl Cluster {
         }
     }
 
-    fn report_clash(&mut self) {
+    pub(super) fn report_clash(&mut self) {
         const OFTEN: Duration = Duration::from_secs(60);
         if self.clashed.is_none_or(|at| self.now.since(at) >= OFTEN) {
             self.clashed = Some(self.now);

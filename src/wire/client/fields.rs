@@ -2,6 +2,7 @@
 //! read one. What the original's errors say of a wrong field is kept where
 //! programs may look at it: the class and the field's name.
 
+use crate::event::MAX_COUNTER;
 use crate::event::{Depths, Expect, Links, NodeName, Refused, Tick, TickSet, Topic};
 use crate::msgpack::{self, EXT_MARKED, EXT_PATH, Fault, Head, Reader};
 use crate::path::{self, ElemError, Path, PathElem, PathError, PathRef};
@@ -237,7 +238,7 @@ pub(super) fn int(raw: &[u8]) -> Result<i64, Refused> {
 
 pub(super) fn tick(raw: &[u8]) -> Result<Tick, Refused> {
     match Reader::new(raw).head() {
-        Ok(Head::Uint(n)) if n <= crate::event::MAX_COUNTER => Ok(Tick(n)),
+        Ok(Head::Uint(n)) if n <= MAX_COUNTER => Ok(Tick(n)),
         Ok(Head::Uint(_) | Head::Neg(_)) => {
             Err(Refused::BadValue("a tick is between 0 and 2^62".to_owned()))
         }
@@ -330,8 +331,13 @@ fn tick_set(raw: &[u8]) -> Result<TickSet, Refused> {
         let mut pair = Reader::new(item);
         if pair.head() == Ok(Head::Array(2)) {
             let from = tick(pair.object().map_err(Refused::Value)?)?;
-            let end = tick(pair.object().map_err(Refused::Value)?)?;
-            set.insert_range(from.0.max(1)..=end.0.saturating_sub(1));
+            // behind the last tick there may be one more
+            let end = pair.object().map_err(Refused::Value)?;
+            let last = match Reader::new(end).head() {
+                Ok(Head::Uint(end)) if end == MAX_COUNTER + 1 => MAX_COUNTER,
+                _ => tick(end)?.0.saturating_sub(1),
+            };
+            set.insert_range(from.0.max(1)..=last);
         } else {
             let Tick(tick) = tick(item)?;
             set.insert_range(tick.max(1)..=tick);
@@ -384,5 +390,22 @@ pub(super) fn resume(raw: &[u8]) -> Result<Option<(u64, u64)>, Refused> {
     match (reader.head(), reader.head(), reader.head()) {
         (Ok(Head::Array(2)), Ok(Head::Uint(run)), Ok(Head::Uint(n))) => Ok(Some((run, n))),
         _ => Err(wrong(raw, "is not a pair of numbers")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_may_end_with_the_last_tick() {
+        let set = |end: u64| {
+            let mut raw = vec![0x91, 0x92, 0x05, 0xcf];
+            raw.extend_from_slice(&end.to_be_bytes());
+            tick_set(&raw).map(|set| set.ranges().next().map(|r| *r.end()))
+        };
+        assert_eq!(set(7), Ok(Some(6)));
+        assert_eq!(set(MAX_COUNTER + 1), Ok(Some(MAX_COUNTER)));
+        assert!(set(MAX_COUNTER + 2).is_err());
     }
 }
