@@ -6,7 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use moat::config::{
-    self, Auth, Backend, Config, Environment, Error, Level, Loaded, Place, Setting, Sources, Ssl,
+    self, Auth, Backend, Config, Environment, Error, Level, Loaded, Setting, Sources, Ssl,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -273,8 +273,8 @@ fn files_are_merged_deeply() {
         "kv:\n  hostmap: {two: [c, 9]}\n  server:\n    bind: [{}, {host: x}]\n",
     );
     let config = place.config();
-    assert_eq!(config.kv.hostmap["one"], Place("a".to_owned(), 1));
-    assert_eq!(config.kv.hostmap["two"], Place("c".to_owned(), 9));
+    assert_eq!(config.kv.hostmap["one"], config::Place("a".to_owned(), 1));
+    assert_eq!(config.kv.hostmap["two"], config::Place("c".to_owned(), 9));
     let listeners: Vec<_> = config.kv.server.listeners().collect();
     let shown: Vec<_> = listeners
         .iter()
@@ -369,7 +369,7 @@ fn the_target_decides_how_a_value_is_read() {
     assert_eq!(config.kv.server.frame.get(), 1 << 20);
     assert_eq!(config.kv.server.bind[0].port, Some(1));
     assert_eq!(config.kv.server.bind[1].host.as_deref(), Some("::1"));
-    assert_eq!(config.kv.hostmap["there"], Place("h".to_owned(), 5));
+    assert_eq!(config.kv.hostmap["there"], config::Place("h".to_owned(), 5));
     assert_eq!(config.kv.domain.as_deref(), Some("True"));
     assert!(config.kv.paranoia);
 }

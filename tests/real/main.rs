@@ -11,9 +11,7 @@ mod cli;
 mod client;
 mod data;
 mod fetch;
-#[cfg(feature = "mqtt")]
 mod mqtt;
-#[cfg(feature = "mqtt")]
 mod network;
 mod replay;
 
@@ -95,9 +93,7 @@ fn main() -> ExitCode {
     cli::add(&mut tests, broker_port);
     client::add(&mut tests, broker_port);
     data::add(&mut tests);
-    #[cfg(feature = "mqtt")]
     network::add(&mut tests, broker_port);
-    #[cfg(feature = "mqtt")]
     mqtt::add(&mut tests, broker_port);
     fetch::add(&mut tests, broker_port);
     replay::add(&mut tests, broker_port);
