@@ -216,6 +216,8 @@ pub struct Cluster {
     first_up: Option<Timestamp>,
     /// This run's events have later ticks
     begun_after: Tick,
+    /// This run's last tick
+    own_tick: Tick,
     /// Own ticks that will never be, until the others have been told
     skipped: Option<TickSet>,
     /// What has been given up, and is not in this node's own books yet
@@ -256,6 +258,7 @@ impl Cluster {
             founded: false,
             first_up: None,
             begun_after: Tick(0),
+            own_tick: Tick(0),
             skipped: None,
             given_up: None,
             next_fetch: 0,
@@ -434,6 +437,7 @@ impl Cluster {
         let Some(Tick(tick)) = replica.tick() else {
             return;
         };
+        self.own_tick = Tick(tick);
         if self.may_publish() && self.outbox.has_room() {
             self.publish(replica, ix, tick);
         } else {

@@ -440,3 +440,21 @@ fn whoever_starts_under_a_name_in_use_does_not_end_who_has_it() {
     assert!(!outputs.iter().any(|o| matches!(o, Output::Fault(_))));
     assert!(outputs.iter().any(|o| matches!(o, Output::Report(_))));
 }
+
+/// An earlier run's last known tick was heard of after the node had begun
+/// elsewhere; it went on right behind that one, where the earlier run had
+/// gone on as well.
+#[test]
+fn a_later_tick_of_an_earlier_run_is_kept_clear_of() {
+    let mut node = joined();
+    let (_, tick) = node.machine.node();
+    let earlier = tick.unwrap().0 + 1000;
+    let info = NodeInfo {
+        ticks: Some(vec![(NodeName::new("me"), Some(Tick(earlier)))]),
+        ..NodeInfo::default()
+    };
+    node.hear_info("other", info);
+    node.write("x");
+    let (_, tick) = node.machine.node();
+    assert!(tick.unwrap().0 > earlier + (1 << 20));
+}
