@@ -261,7 +261,7 @@ impl<'de> Deserialize<'de> for Place {
                 }
             }
         }
-        deserializer.deserialize_str(TextOrPair)
+        deserializer.deserialize_any(TextOrPair)
     }
 }
 

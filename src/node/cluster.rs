@@ -207,6 +207,8 @@ pub struct Cluster {
     said: Timestamp,
     /// A clash of names has been reported then
     clashed: Option<Timestamp>,
+    /// An older run of this node's name was heard: which, and when first
+    doubted: Option<(u64, Timestamp)>,
     synced: bool,
     /// This node began the network.
     founded: bool,
@@ -214,6 +216,8 @@ pub struct Cluster {
     first_up: Option<Timestamp>,
     /// This run's events have later ticks
     begun_after: Tick,
+    /// This run's last tick
+    own_tick: Tick,
     /// Own ticks that will never be, until the others have been told
     skipped: Option<TickSet>,
     /// What has been given up, and is not in this node's own books yet
@@ -249,10 +253,12 @@ impl Cluster {
             check_at: Some(now),
             said: now,
             clashed: None,
+            doubted: None,
             synced: false,
             founded: false,
             first_up: None,
             begun_after: Tick(0),
+            own_tick: Tick(0),
             skipped: None,
             given_up: None,
             next_fetch: 0,
@@ -431,6 +437,7 @@ impl Cluster {
         let Some(Tick(tick)) = replica.tick() else {
             return;
         };
+        self.own_tick = Tick(tick);
         if self.may_publish() && self.outbox.has_room() {
             self.publish(replica, ix, tick);
         } else {

@@ -8,7 +8,7 @@ use crate::event::{
     Tick, TickSet, To, Tock, Turn, Update, Write,
 };
 use crate::node::Limits;
-use crate::node::cluster::{Begin, Options};
+use crate::node::cluster::{Begin, Options, Report};
 use crate::node::machine::{Effects, Machine, Output, Seed};
 use crate::node::time::Timestamp;
 use crate::node::tree::Ix;
@@ -79,12 +79,17 @@ impl Node {
 
     /// Lets time pass; what was said and wanted meanwhile.
     fn wait(&mut self, seconds: u64) -> Vec<Output> {
-        let end = self.now.after(Duration::from_secs(seconds));
+        self.pass(Duration::from_secs(seconds))
+    }
+
+    fn pass(&mut self, time: Duration) -> Vec<Output> {
+        let end = self.now.after(time);
         let mut outputs = self.outputs();
         while let Some(due) = self.machine.poll_timeout().filter(|due| *due <= end) {
             self.now = self.now.max(due);
             self.machine.handle_timeout(self.now);
             outputs.extend(self.outputs());
+            assert!(outputs.len() < 10_000, "it does not come to rest");
         }
         self.now = end;
         outputs
@@ -369,6 +374,60 @@ fn deletions_are_forgotten_although_nobody_writes() {
     assert_eq!(tree.resolve(Ix::ROOT, path("x").as_ref()), Ok(None));
 }
 
+/// A node whose turn came just when it had heard of something new gave that
+/// up at once, or asked for it without a pause, for ever.
+#[test]
+fn what_is_missing_is_asked_for_and_waited_for() {
+    // at any moment of a cycle
+    for step in 0..300 {
+        let mut node = Node::settled();
+        node.pass(Duration::from_millis(50) * step);
+        let ticks = Some(vec![(NodeName::new("x"), Some(Tick(5)))]);
+        let info = NodeInfo {
+            ticks,
+            ..NodeInfo::default()
+        };
+        node.hear_info("other", info);
+        let outputs = node.wait(2);
+        let asks = outputs.iter().filter(|output| match output {
+            Output::Carry(Effect::Tell(message)) => match &**message {
+                PeerMessage::Info(info) => info.info.missing.is_some(),
+                _ => false,
+            },
+            _ => false,
+        });
+        assert!(asks.count() <= 1);
+        let given_up = |o: &Output| matches!(o, Output::Report(Report::GivenUp(..)));
+        assert!(!outputs.iter().any(given_up), "given up at {step}");
+    }
+}
+
+/// A late word of a node's earlier run made it stop, although it had data
+/// again that nobody else had.
+#[test]
+fn one_word_of_an_older_server_is_not_enough_to_stop() {
+    let mut node = joined();
+    let mut ended_after = |seconds| {
+        node.wait(seconds);
+        node.hear(&PeerMessage::Info(Info {
+            node: NodeName::new("me"),
+            tick: Some(Tick(3)),
+            tock: Tock(5),
+            info: NodeInfo::default(),
+            hail: Some(Hail {
+                say: Say::Here,
+                boot: 0,
+                addr: Vec::new(),
+                sum: Some(1),
+            }),
+        }));
+        let outputs = node.outputs();
+        outputs.iter().any(|o| matches!(o, Output::Fault(_)))
+    };
+    assert!(!ended_after(60));
+    assert!(ended_after(10), "it is there");
+}
+
 /// A node of the original that starts under a name that is in use says so
 /// once. It is the newcomer: the one that was there stays.
 #[test]
@@ -380,4 +439,22 @@ fn whoever_starts_under_a_name_in_use_does_not_end_who_has_it() {
     let outputs = node.outputs();
     assert!(!outputs.iter().any(|o| matches!(o, Output::Fault(_))));
     assert!(outputs.iter().any(|o| matches!(o, Output::Report(_))));
+}
+
+/// An earlier run's last known tick was heard of after the node had begun
+/// elsewhere; it went on right behind that one, where the earlier run had
+/// gone on as well.
+#[test]
+fn a_later_tick_of_an_earlier_run_is_kept_clear_of() {
+    let mut node = joined();
+    let (_, tick) = node.machine.node();
+    let earlier = tick.unwrap().0 + 1000;
+    let info = NodeInfo {
+        ticks: Some(vec![(NodeName::new("me"), Some(Tick(earlier)))]),
+        ..NodeInfo::default()
+    };
+    node.hear_info("other", info);
+    node.write("x");
+    let (_, tick) = node.machine.node();
+    assert!(tick.unwrap().0 > earlier + (1 << 20));
 }

@@ -165,6 +165,7 @@ impl<K: Sink> Machine<K> {
             PeerMessage::Ping(turn) => cluster.hear_turn(now, &mut self.replica, turn),
             PeerMessage::Del(turn) => cluster.hear_deleter(now, &self.replica, turn),
         }
+        self.mind_own_tick();
         self.settle_acts();
     }
 
@@ -176,6 +177,7 @@ impl<K: Sink> Machine<K> {
             for ix in changed {
                 self.changed(ix, Origin::Elsewhere);
             }
+            self.mind_own_tick();
             self.settle_acts();
         }
     }
@@ -224,6 +226,12 @@ impl<K: Sink> Machine<K> {
         if let Some(cluster) = &mut self.cluster {
             cluster.tell(&self.replica, info);
             self.settle_acts();
+        }
+    }
+
+    fn mind_own_tick(&mut self) {
+        if let Some(cluster) = &mut self.cluster {
+            cluster.mind_own_tick(&mut self.replica);
         }
     }
 

@@ -57,6 +57,8 @@ pub enum Broken {
     Sums(NodeName, NodeName),
     #[error("{0} has not forgotten {1}, although all deleters are there")]
     NotPurged(NodeName, String),
+    #[error("{0} does not come to rest")]
+    Restless(NodeName),
     #[error("nothing happens any more")]
     NothingHappens,
 }

@@ -192,6 +192,11 @@ pub(super) const CYCLE: Duration = Duration::from_secs(10);
 /// they begin anew.
 const PATIENCE: u32 = 20;
 
+/// Inputs of a history and outputs of one input, at most: far more than
+/// happen unless something goes round in circles.
+const INPUTS: u64 = 200_000;
+const OUTPUTS: u32 = 10_000;
+
 /// How often it is looked whether they do.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -434,8 +439,11 @@ impl World {
 
     /// Does what a process wants.
     fn settle(&mut self, n: usize) -> Result<(), Broken> {
-        loop {
+        for wants in 0.. {
             let node = &mut self.nodes[n];
+            if wants > OUTPUTS || self.counts.inputs > INPUTS + u64::from(self.plan.events) {
+                return Err(Broken::Restless(node.name.clone()));
+            }
             let now = node.clock.local(self.now);
             let Some(running) = &mut node.running else {
                 return Ok(());

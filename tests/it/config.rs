@@ -266,7 +266,7 @@ fn files_are_merged_deeply() {
     // Each file by itself must be right, and half a pair isn't.
     assert_eq!(
         place.error(),
-        "b.cfg:2:18: kv.hostmap.two: this is not [HOST, PORT]"
+        "b.cfg:2:18: kv.hostmap.two: this is not [HOST, PORT] or HOST:PORT"
     );
     place.file(
         "b.cfg",

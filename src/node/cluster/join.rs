@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::event::{Fetch, Fetched, Hail, Info, NodeInfo, NodeName, Say, Tick, TickSet};
+use crate::event::{Fetch, Fetched, Hail, Info, NodeInfo, NodeName, Say, Tick};
 use crate::node::merge::{Applied, Replica};
 use crate::node::time::Timestamp;
 use crate::node::tree::Ix;
@@ -184,9 +184,27 @@ impl Cluster {
                 }
             }
             Say::Here if older => {}
+            // this node has data, and that may have been a late word of its
+            // own earlier run: who is there will say so again when asked
+            Say::Here if self.is_ready() && !self.is_sure_of(boot) => {
+                if self.now.since(self.said) >= self.options.ping.gap {
+                    self.hail(replica, Say::Hello);
+                }
+            }
             Say::Here => {
                 let fault = Fault::NameTaken(self.me.clone());
                 self.acts.push_back(super::Act::Fault(fault));
+            }
+        }
+    }
+
+    /// Whether an older run of this name was heard before, long enough ago.
+    fn is_sure_of(&mut self, boot: u64) -> bool {
+        match self.doubted {
+            Some((heard, at)) if heard == boot => self.now.since(at) >= self.options.ping.gap,
+            _ => {
+                self.doubted = Some((boot, self.now));
+                false
             }
         }
     }
@@ -348,16 +366,11 @@ impl Cluster {
         if joined {
             // this name may have been here before, and what it wrote last may
             // be known to nobody who could be asked
-            let Tick(tick) = replica.tick().unwrap_or_default();
-            let skipped = SKIPPED + self.rng.below(SKIPPED << 8);
-            let last = tick + skipped;
-            replica.begin_after(Tick(last));
-            self.begun_after = Tick(last);
-            let known: TickSet = std::iter::once(tick + 1..=last).collect();
-            self.skipped = Some(known);
+            self.skip_ticks(replica);
         }
         self.phase = Phase::Ready;
         let tick = replica.tick().unwrap_or_default();
+        self.own_tick = tick;
         if !joined {
             self.founded = true;
         }
@@ -366,6 +379,28 @@ impl Cluster {
         if self.is_up() {
             self.announce_skipped(replica);
             self.hail(replica, Say::Here);
+        }
+    }
+
+    /// Goes on far behind the last tick of this name that is known.
+    fn skip_ticks(&mut self, replica: &mut Replica) {
+        let Tick(tick) = replica.tick().unwrap_or_default();
+        let last = tick + SKIPPED + self.rng.below(SKIPPED << 8);
+        replica.begin_after(Tick(last));
+        self.begun_after = Tick(last);
+        self.own_tick = Tick(last);
+        let skipped = self.skipped.get_or_insert_default();
+        skipped.insert_range(tick + 1..=last);
+    }
+
+    /// If somebody knows of a later tick of this name than this run has used,
+    /// an earlier run went further than could be known at the start.
+    pub fn mind_own_tick(&mut self, replica: &mut Replica) {
+        if self.is_ready() && replica.tick().unwrap_or_default() > self.own_tick {
+            self.skip_ticks(replica);
+            if self.is_up() {
+                self.announce_skipped(replica);
+            }
         }
     }
 

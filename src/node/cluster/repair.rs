@@ -102,6 +102,8 @@ impl Cluster {
     /// It is this node's turn: whatever is missing is asked for.
     pub(super) fn ask_now(&mut self, replica: &Replica) {
         if replica.holes().next().is_some() {
+            // it may be the first look
+            self.look_for_holes(replica);
             self.asking.at = Some(self.now);
             self.ask(replica);
         }
