@@ -8,6 +8,7 @@
 mod agreement;
 mod begin;
 mod commands;
+mod hosts;
 mod load;
 mod mixed;
 mod trouble;
@@ -17,6 +18,7 @@ use crate::Tests;
 pub(crate) fn add(tests: &mut Tests, broker_port: u16) {
     begin::add(tests, broker_port);
     commands::add(tests, broker_port);
+    hosts::add(tests);
     agreement::add(tests);
     mixed::add(tests);
     trouble::add(tests, broker_port);
