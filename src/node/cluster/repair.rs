@@ -15,7 +15,7 @@ use crate::node::merge::Replica;
 use crate::node::time::Timestamp;
 use crate::node::tree::Ix;
 
-use super::{Act, Cluster, Report};
+use super::{Act, Cluster, Counts, Report};
 
 /// Cycles after which an event is given up that its own node does not have,
 /// counted from the last time that anything was answered.
@@ -87,10 +87,7 @@ impl Cluster {
             self.asking.progress = self.now;
         }
         if before == 0 {
-            for (name, set) in replica.holes().take(16) {
-                let report = Report::Missing(name.clone(), count(set));
-                self.acts.push_back(Act::Report(report));
-            }
+            self.report(Report::Missing(Counts::of(replica.holes())));
         }
         if self.asking.at.is_none() {
             self.asking.wait = self.gap();
@@ -171,9 +168,8 @@ impl Cluster {
         if lost.is_empty() {
             return;
         }
-        for (name, set) in &lost {
-            self.report(Report::GivenUp(name.clone(), count(set)));
-        }
+        let counts = Counts::of(lost.iter().map(|(name, set)| (name, set)));
+        self.report(Report::GivenUp(counts));
         let info = NodeInfo {
             known: Some(lost),
             ..NodeInfo::default()
