@@ -128,9 +128,7 @@ impl Known {
                 set.insert_range(*from..=*to);
             }
         }
-        for range in self.missing.ranges() {
-            set.remove_range(range);
-        }
+        set.remove_all(&self.missing);
         for (tick, _) in self.present_among(ticks) {
             set.remove(tick);
         }
@@ -139,9 +137,7 @@ impl Known {
 
     /// Nobody lacks these any more.
     pub fn answered(&mut self, ticks: &TickSet) {
-        for range in ticks.ranges() {
-            self.reported.remove_range(range);
-        }
+        self.reported.remove_all(ticks);
     }
 
     /// Ticks of no further interest.
