@@ -137,14 +137,6 @@ impl<K: Sink> Machine<K> {
         }
     }
 
-    /// The server ends: the others are told.
-    pub fn handle_leaving(&mut self) {
-        if let Some(cluster) = &mut self.cluster {
-            cluster.handle_ending(&self.replica);
-            self.settle_acts();
-        }
-    }
-
     /// A node of the network said this, possibly this one.
     pub fn handle_peer(&mut self, now: Timestamp, message: &PeerMessage) {
         self.now = now;

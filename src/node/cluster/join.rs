@@ -193,7 +193,7 @@ impl Cluster {
             }
             Say::Here => {
                 let fault = Fault::NameTaken(self.me.clone());
-                self.acts.push_back(super::Act::Fault(fault));
+                self.fail(fault);
             }
         }
     }
@@ -218,7 +218,7 @@ impl Cluster {
             // a node of the original; it came first if this one is new
             None if !self.is_ready() || self.now.since(self.started) < self.cycle() => {
                 let fault = Fault::NameTaken(self.me.clone());
-                self.acts.push_back(super::Act::Fault(fault));
+                self.fail(fault);
             }
             None => self.report_clash(),
         }
@@ -266,7 +266,7 @@ impl Cluster {
             .is_none_or(|m| !m.newcomer && m.boot.is_none_or(|boot| boot < self.options.boot));
         if founded && early && foreign && !self.options.force {
             let fault = Fault::NetworkExists(node.clone());
-            self.acts.push_back(super::Act::Fault(fault));
+            self.fail(fault);
         }
     }
 

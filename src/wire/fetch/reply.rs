@@ -2,7 +2,7 @@
 //! of what a record holds into an [`Event`] whose memory is used again.
 
 use crate::event::{ChainEnd, Event, MAX_COUNTER, NamedLink, NodeName, Tick, Tock};
-use crate::msgpack::{EXT_MARKED, EXT_PATH, Fault, Head, Reader};
+use crate::msgpack::{self, Fault, Head, Reader};
 use crate::path::{self, MAX_BYTES, MAX_ELEMENTS, PathError, PathRef, RawPath};
 
 /// What is wrong with a record.
@@ -90,16 +90,7 @@ impl<'a> Reply<'a> {
 
     /// Any field, by name.
     pub(super) fn get(&self, name: &str) -> Option<&'a [u8]> {
-        let mut reader = Reader::new(self.pairs);
-        let mut found = None;
-        while !reader.is_empty() {
-            let key = reader.object().ok()?;
-            let item = reader.object().ok()?;
-            if Reader::new(key).text() == Ok(Some(name)) {
-                found = Some(item);
-            }
-        }
-        found
+        msgpack::field(self.pairs, name)
     }
 
     /// Whether this is a record: it tells of an entry.
@@ -141,16 +132,9 @@ impl<'a> Reply<'a> {
     #[inline]
     fn path(&self, top: PathRef<'_>, base: &mut RawPath, out: &mut RawPath) -> Result<(), Flaw> {
         let raw = self.path.ok_or(Flaw::Missing("path"))?;
-        let mut reader = Reader::new(raw);
-        let part = match reader.head()? {
-            Head::Ext(EXT_PATH, _) | Head::Array(_) => reader.rest(),
-            Head::Ext(EXT_MARKED, _) => {
-                reader.object()?;
-                reader.rest()
-            }
-            _ => return Err(Flaw::Wrong("path")),
-        };
-        let count = path::check(PathRef::new(part))?;
+        let part = PathRef::of(raw)?.ok_or(Flaw::Wrong("path"))?;
+        let count = path::check(part)?;
+        let part = part.bytes();
         out.clear();
         out.push(top.bytes());
         match self.depth {
