@@ -255,15 +255,15 @@ impl Held {
         let mut entries = BTreeMap::new();
         for (action, first) in [("get_tree", None), ("get_tree_internal", Some(Value::Null))] {
             let stream = conn.stream(json!({"action": action, "path": [], "nchain": -1}));
-            let mut base: Vec<Value> = Vec::new();
+            // the elements as texts, the first one before all others
+            let first: Vec<String> = first.iter().map(Value::to_string).collect();
+            let mut base = first.clone();
             for record in stream {
                 let depth = record["depth"].as_u64().unwrap_or(0);
-                base.truncate(usize::try_from(depth).expect("a depth"));
-                base.extend(elements(&record["path"]));
-                let path: Vec<&Value> = first.iter().chain(&base).collect();
-                let path = json!(path).to_string();
-                if let Some(entry) = entry(&record) {
-                    entries.insert(path, entry);
+                base.truncate(first.len() + usize::try_from(depth).expect("a depth"));
+                base.extend(elements(&record["path"]).iter().map(Value::to_string));
+                if let Some(entry) = entry(record) {
+                    entries.insert(format!("[{}]", base.join(",")), entry);
                 }
             }
         }
@@ -371,13 +371,13 @@ fn join_ranges(ranges: &mut Vec<(u64, u64)>) {
 }
 
 /// A path's elements, in whichever form it comes.
-fn elements(path: &Value) -> Vec<Value> {
+fn elements(path: &Value) -> &[Value] {
     let list = path.get("$path").unwrap_or(path);
-    list.as_array().cloned().unwrap_or_default()
+    list.as_array().map_or(&[], Vec::as_slice)
 }
 
-fn entry(record: &Value) -> Option<Entry> {
-    let value = record.get("value")?.clone();
+fn entry(mut record: Value) -> Option<Entry> {
+    let value = record.as_object_mut()?.remove("value")?;
     let mut chain = Vec::new();
     let mut link = &record["chain"];
     while let (Some(node), Some(tick)) = (link["node"].as_str(), link["tick"].as_u64()) {

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::event::{Link, NodeInfo, NodeName, Tick, TickSet};
 use crate::node::merge::Replica;
+use crate::node::ticks::Look;
 use crate::node::time::Timestamp;
 use crate::node::tree::Ix;
 
@@ -112,7 +113,8 @@ impl Cluster {
             return;
         }
         self.asking.at = None;
-        if !self.is_up() {
+        // who fetches all does not have it sent as well
+        if !self.is_up() || !self.is_ready() {
             return;
         }
         let lately = self.gap() * 2;
@@ -249,18 +251,28 @@ impl Cluster {
             if node.reported().is_empty() {
                 continue;
             }
-            let mut done = TickSet::new();
-            for (tick, ix) in node.present_among(node.reported()) {
-                if entries.len() >= SENT_AT_ONCE && !entries.contains(&ix) {
-                    more = true;
-                    break;
+            let (mut done, mut superseded) = (TickSet::new(), TickSet::new());
+            'all: for range in node.reported().ranges() {
+                let (mut from, to) = range.into_inner();
+                while from <= to {
+                    // no more than can be sent now: there may be millions
+                    let part = node.part(from..=to, SENT_AT_ONCE, Look::All);
+                    for (tick, ix) in part.present {
+                        if entries.len() >= SENT_AT_ONCE && !entries.contains(&ix) {
+                            more = true;
+                            break 'all;
+                        }
+                        entries.insert(ix);
+                        done.insert(tick);
+                    }
+                    for range in part.superseded {
+                        done.insert_range(range.clone());
+                        superseded.insert_range(range);
+                    }
+                    from = part.upto + 1;
                 }
-                entries.insert(ix);
-                done.insert(tick);
             }
-            let superseded = node.superseded_among(node.reported());
             if !superseded.is_empty() {
-                done.insert_all(&superseded);
                 known.push((name.clone(), superseded));
             }
             if !done.is_empty() {
