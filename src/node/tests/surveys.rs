@@ -317,7 +317,7 @@ proptest! {
                 }
                 _ => {
                     // begun by hand: so little would be told at once
-                    let mut survey = crate::node::survey::Survey::new(ALL);
+                    let mut survey = survey::Survey::new(ALL);
                     let slice = usize::from(node) + 1;
                     if !asked {
                         asked = true;
