@@ -544,6 +544,20 @@ impl<K: Sink> Machine<K> {
 
     // ---- changes ----
 
+    /// An entry or change that a state file holds. One without a tock, which
+    /// is said by 0, has happened just now.
+    pub fn handle_loaded(&mut self, event: &Event) {
+        if event.tock == Tock(0) {
+            let tock = self.replica.next_tock();
+            self.handle_event(&Event {
+                tock,
+                ..event.clone()
+            });
+        } else {
+            self.handle_event(event);
+        }
+    }
+
     /// Something that a peer said about ticks.
     pub fn handle_info(&mut self, info: &NodeInfo, tock: Tock) {
         self.replica.saw_tock(tock);

@@ -22,6 +22,7 @@ mod paths;
 mod replay;
 #[cfg(feature = "sim")]
 mod sim;
+mod state;
 mod values;
 mod vectors;
 mod yaml;
