@@ -558,6 +558,14 @@ impl<K: Sink> Machine<K> {
         }
     }
 
+    /// This node, alone with what it has loaded, goes on so many ticks behind
+    /// its last one that is known: what was written after the last record
+    /// that reached the disk has ticks that must not be used again.
+    pub fn begin_again(&mut self, behind: u64) {
+        let Tick(tick) = self.replica.tick().unwrap_or_default();
+        self.replica.begin_after(Tick(tick.saturating_add(behind)));
+    }
+
     /// Something that a peer said about ticks.
     pub fn handle_info(&mut self, info: &NodeInfo, tock: Tock) {
         self.replica.saw_tock(tock);

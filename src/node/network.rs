@@ -14,11 +14,13 @@ use crate::value::Value;
 
 impl<K: Sink> Machine<K> {
     /// Makes this node one of a network. With [`Begin::First`] it has been
-    /// [founded](Machine::found) before.
+    /// [founded](Machine::found) before, with [`Begin::Again`] it has
+    /// [loaded](Machine::handle_loaded) its data.
     pub fn set_network(&mut self, now: Timestamp, options: Options, begin: Begin) {
         let name = self.replica.name().clone();
+        let begin_first = begin == Begin::First;
         let mut cluster = Cluster::new(now, name, options, begin);
-        if let Some(tick) = self.replica.tick() {
+        if begin_first && let Some(tick) = self.replica.tick() {
             cluster.keep(tick);
         }
         self.now = now;

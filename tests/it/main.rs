@@ -17,6 +17,7 @@ mod hostile;
 mod json;
 mod layers;
 mod lifecycle;
+mod load;
 mod merge;
 mod paths;
 mod replay;
