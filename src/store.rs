@@ -1,7 +1,9 @@
 //! State files on disk: reading what this program's servers, or the
-//! original's, have written.
+//! original's, have written, and writing it anew.
 
 mod load;
+mod merge;
+mod put;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -10,6 +12,8 @@ use std::path::{Path, PathBuf};
 use crate::wire::state::{Flaw, Found, Reader};
 
 pub use load::{Load, Loaded, load};
+pub use merge::{Cut, Merged, Problem};
+pub use put::NewFile;
 
 /// Bytes that one read takes at most.
 const PIECE: usize = 256 << 10;

@@ -11,6 +11,7 @@ mod client;
 mod cluster_wire;
 mod config;
 mod documents;
+mod dump;
 mod eval;
 mod fetch;
 mod hostile;

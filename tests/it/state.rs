@@ -212,11 +212,7 @@ fn records_are_written_as_the_original_writes_them() {
             }
             let mut out = Vec::new();
             match found {
-                Found::Books(books) => {
-                    let node = books.node.clone().expect("a writer");
-                    let tock = books.tock.expect("a tock");
-                    writer.books(&mut out, &books.info, &node, tock, books.time);
-                }
+                Found::Books(books) => writer.books(&mut out, books),
                 Found::Event(event) if record.windows(6).any(|w| w == b"\xa5chain") => {
                     writer.entry(&mut out, event);
                 }

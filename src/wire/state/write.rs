@@ -1,9 +1,10 @@
 //! Writing records, byte for byte as the original does.
 
-use crate::event::{ChainEnd, Event, NodeInfo, NodeName, Tock};
+use crate::event::{ChainEnd, Event};
 use crate::msgpack::{EXT_PATH, write};
 use crate::path::{PathRef, RawPath};
 use crate::wire::cluster::encode::{put_chain, put_links, put_sets, put_tick_map};
+use crate::wire::state::Books;
 
 /// Appends records of one file to buffers. Paths are shortened by what they
 /// share with the last one, so the order of the calls is that of the file.
@@ -21,29 +22,32 @@ impl Writer {
         }
     }
 
-    /// Bookkeeping: of `info`, what the original writes. `time` is in
-    /// seconds since 1970; the original skips it.
-    pub fn books(
-        &mut self,
-        out: &mut Vec<u8>,
-        info: &NodeInfo,
-        node: &NodeName,
-        tock: Tock,
-        time: Option<f64>,
-    ) {
+    /// Bookkeeping: of its [`NodeInfo`](crate::event::NodeInfo) what the
+    /// original writes, and the time, which the original skips.
+    pub fn books(&mut self, out: &mut Vec<u8>, books: &Books) {
         let none = Vec::new();
-        write::map(out, 5 + usize::from(time.is_some()));
+        let info = &books.info;
+        let more = [
+            books.node.is_some(),
+            books.tock.is_some(),
+            books.time.is_some(),
+        ];
+        write::map(out, 3 + more.into_iter().filter(|is| *is).count());
         write::str(out, "nodes");
         put_tick_map(out, info.ticks.as_deref().unwrap_or_default());
         write::str(out, "known");
         put_sets(out, info.known.as_ref().unwrap_or(&none));
         write::str(out, "deleted");
         put_sets(out, info.deleted.as_ref().unwrap_or(&none));
-        write::str(out, "node");
-        write::str(out, node.as_str());
-        write::str(out, "tock");
-        write::uint(out, tock.0);
-        if let Some(time) = time {
+        if let Some(node) = &books.node {
+            write::str(out, "node");
+            write::str(out, node.as_str());
+        }
+        if let Some(tock) = books.tock {
+            write::str(out, "tock");
+            write::uint(out, tock.0);
+        }
+        if let Some(time) = books.time {
             write::str(out, "time");
             write::float(out, time);
         }
