@@ -3,11 +3,14 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use rustix::process::Signal;
+use serde_json::{Value, json};
 
 use crate::support::conn::Conn;
-use crate::support::eventually;
-use crate::support::network::{AGREEMENT, Network, Node, agree};
+use crate::support::network::{AGREEMENT, Held, Network, Node, agree};
+use crate::support::original::Broker;
+use crate::support::process::{Output, run};
+use crate::support::{PATIENCE, eventually, free_port};
 use crate::{Needs, Tests};
 
 pub(crate) fn add(tests: &mut Tests, broker_port: u16) {
@@ -26,6 +29,87 @@ pub(crate) fn add(tests: &mut Tests, broker_port: u16) {
         Needs::Mosquitto,
         move || anothers_file_waits_for_a_node(broker_port),
     );
+    tests.add(
+        "network::files_go_to_the_original_and_back",
+        Needs::Original,
+        files_go_to_the_original_and_back,
+    );
+}
+
+/// A server of the original saves, ours loads; ours writes the file anew, the
+/// original loads that. Odd keys, deletions and rules are in it.
+fn files_go_to_the_original_and_back() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let file = |name: &str| {
+        let path = folder.path().join(name);
+        path.to_str().expect("a text").to_owned()
+    };
+    let broker_port = free_port();
+    let _broker = Broker::start_at(broker_port, "").unwrap_or_else(|e| panic!("{e}"));
+    let original = |args: &[&str]| {
+        let network = Network::at(broker_port);
+        let original = network.original("ann", free_port(), args);
+        original.unwrap_or_else(|e| panic!("{e}"))
+    };
+    let mut first = original(&["-I", "Testing"]);
+    let mut conn = Conn::open(first.port);
+    let mut done = |request: Value| {
+        let reply = conn.request(request);
+        assert!(reply.get("error").is_none(), "{reply}");
+    };
+    let log = file("log");
+    done(json!({"action": "log", "path": log, "fetch": true}));
+    let keys = [
+        json!(["n", 1, true, -5]),
+        json!(["n", 1.5, ""]),
+        json!(["n", {"$bin": "00ff"}]),
+        json!(["n", {"$path": ["x", 1]}]),
+        json!(["a.b", ":c", "ü\u{1f600}"]),
+        json!(["a.b", ":c"]),
+        json!(["gone"]),
+        json!(["back"]),
+    ];
+    for (n, key) in keys.iter().enumerate() {
+        done(json!({"action": "set_value", "path": key, "value": {"n": n}}));
+    }
+    for path in [json!(["gone"]), json!(["back"]), json!(["n", 1.5, ""])] {
+        done(json!({"action": "delete_value", "path": path}));
+    }
+    done(json!({"action": "set_value", "path": ["back"], "value": null}));
+    let of_type = json!({"code": "if not isinstance(value,int): raise ValueError(value)",
+        "good": [0, 1], "bad": ["x"]});
+    done(json!({"action": "set_internal", "path": ["type", "int"], "value": of_type}));
+    done(json!({"action": "set_internal", "path": ["match", "bb"], "value": {"type": ["int"]}}));
+    let full = file("full");
+    done(json!({"action": "save", "path": full, "full": true}));
+    let wanted = Held::of(first.port);
+    drop(conn);
+    // its end writes out what it has gathered
+    first.process.signal(Signal::TERM);
+    first
+        .process
+        .wait(PATIENCE)
+        .unwrap_or_else(|e| panic!("{e}"));
+
+    let network = Network::at(broker_port);
+    for source in [&full, &log] {
+        let ours = network.begin("ann", &["-l", source]).serving();
+        assert_eq!(ours.holds().values(), wanted.values(), "{source}");
+        assert!(ours.holds().is_complete(), "{source}");
+        ours.end();
+        let new = file("new");
+        let mut command = crate::support::moat::bare(None);
+        command.args(["kv", "dump", "merge", source, &new]);
+        let merged = run("moat kv dump merge", &mut command, None, PATIENCE);
+        merged
+            .and_then(Output::ok)
+            .unwrap_or_else(|e| panic!("{e}"));
+        let theirs = original(&["-l", &new]);
+        let held = Held::of(theirs.port);
+        assert_eq!(held.values(), wanted.values(), "{source}");
+        assert!(held.is_complete(), "{}", held.missing);
+        assert_eq!(held.ticks, wanted.ticks);
+    }
 }
 
 fn recorded(name: &str) -> PathBuf {
