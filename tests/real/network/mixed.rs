@@ -19,6 +19,11 @@ pub(crate) fn add(tests: &mut Tests) {
         ours_and_the_originals_are_one_network,
     );
     tests.add(
+        "network::the_original_joins_whatever_the_order_of_the_rules",
+        Needs::Original,
+        the_original_joins_whatever_the_order_of_the_rules,
+    );
+    tests.add(
         "network::the_original_has_its_name_and_its_network",
         Needs::Original,
         the_original_has_its_name_and_its_network,
@@ -179,6 +184,77 @@ fn ours_and_the_originals_are_one_network() {
     assert_well(&mut rob, "rob");
     assert_well(&mut sam, "sam");
     let _: [Node; 2] = [ann, bea];
+}
+
+/// The original takes no rule whose type it does not know yet, and has no
+/// data then: it never says that it runs.
+fn the_original_joins_whatever_the_order_of_the_rules() {
+    let broker = Broker::start().unwrap_or_else(|e| panic!("{e}"));
+    let mut network = Network::at(broker.port);
+    let ann = network.first("ann");
+    network.host("ann", ann.port);
+    let rob_port = free_port();
+    network.host("rob", rob_port);
+    let mut conn = Conn::open(ann.port);
+    let internal = [
+        (json!(["match", "num", "+"]), json!({"type": ["int"]})),
+        (
+            json!(["match", "part", "#"]),
+            json!({"type": ["int", "percent"]}),
+        ),
+        (
+            json!(["conv", "loud", "num", "#"]),
+            json!({"codec": ["text"]}),
+        ),
+        (
+            json!(["type", "int"]),
+            json!({"code": "if not isinstance(value, int): raise ValueError('no')\n",
+                "good": [0, 7], "bad": ["x"]}),
+        ),
+        (
+            json!(["type", "int", "percent"]),
+            json!({"schema": {"type": "integer", "maximum": 100},
+                "good": [0, 100], "bad": [101]}),
+        ),
+        (
+            json!(["codec", "text"]),
+            json!({"in": [["1", 1]], "decode": "return int(value)",
+                "out": [[2, "2"]], "encode": "return str(value)"}),
+        ),
+    ];
+    for (path, value) in &internal {
+        let request = json!({"action": "set_internal", "path": path, "value": value});
+        let reply = conn.request(request);
+        assert!(reply.get("error").is_none(), "{path}: {reply}");
+    }
+    conn.set(&["num", "a"], json!(5));
+    conn.set(&["part", "b"], json!(50));
+
+    let mut rob = network
+        .original("rob", rob_port, &[])
+        .unwrap_or_else(|e| panic!("{e}"));
+    let held = agree(&[("ann", ann.port), ("rob", rob_port)]);
+    assert_eq!(held.len(), internal.len() + 3, "{held:?}");
+    let said = rob.said();
+    assert!(!said.contains("exist"), "{said}");
+    // and the rules hold there
+    let mut conn = Conn::open(rob_port);
+    for (path, value, well) in [
+        (["num", "a"], json!(6), true),
+        (["num", "a"], json!("six"), false),
+        (["part", "b"], json!(99), true),
+        (["part", "b"], json!(101), false),
+    ] {
+        let request = json!({"action": "set_value", "path": path, "value": value});
+        let reply = conn.request(request);
+        assert_eq!(
+            reply.get("error").is_none(),
+            well,
+            "{path:?} {value}: {reply}"
+        );
+    }
+    answers(ann.port, &json!(["part", "b"]), &json!(99)).unwrap_or_else(|e| panic!("{e}"));
+    assert!(rob.runs(), "{}", rob.said());
 }
 
 fn the_original_has_its_name_and_its_network() {
