@@ -53,6 +53,13 @@ impl TickSet {
         }
     }
 
+    /// Gives back what an empty set may still hold from when it was not.
+    pub fn shrink(&mut self) {
+        if self.0.is_empty() {
+            self.0 = RangeInclusiveSet::new();
+        }
+    }
+
     /// The intervals in ascending order, both ends included.
     pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<u64>> + '_ {
         self.0.iter().cloned()
