@@ -100,6 +100,8 @@ pub struct Machine<K> {
     // room that is used again
     way: Vec<Ix>,
     told: Vec<StreamIx>,
+    /// What one piece of a fetch has changed
+    pub(super) fetched: Vec<Ix>,
     delivery: Delivery,
 }
 
@@ -131,6 +133,7 @@ impl<K: Sink> Machine<K> {
             outputs: VecDeque::new(),
             way: Vec::new(),
             told: Vec::new(),
+            fetched: Vec::new(),
             delivery: Delivery::default(),
         }
     }
