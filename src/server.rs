@@ -28,6 +28,7 @@ use crate::node::cluster::Fault;
 use crate::server::node::Node;
 
 pub use crate::node::Limits;
+pub use crate::store::{Load, StoreError};
 pub use listen::{Host, Listen};
 pub use reach::Meeting;
 
@@ -72,6 +73,8 @@ pub enum Begin {
     /// It joins a network, and fetches from these nodes if they can be
     /// reached.
     Join(Vec<NodeName>),
+    /// It has them in files.
+    Load(Load),
 }
 
 /// What connects a server with others.
@@ -109,6 +112,19 @@ pub enum ServeError {
         address: String,
         /// The cause, and the way out where one is known
         why: String,
+    },
+    /// What is to be loaded cannot be.
+    #[error("cannot load {0}")]
+    Load(#[from] StoreError),
+    /// There is no other node, and the files are none's of this name.
+    #[error(
+        "the files are not of '{me}' but of {theirs}: start under that name, or with -a to take them as they are"
+    )]
+    NotMine {
+        /// This node
+        me: NodeName,
+        /// Whose they are
+        theirs: String,
     },
     /// The root's value cannot be stored.
     #[error("the root's value cannot be stored: {0}")]
@@ -148,7 +164,10 @@ pub fn run(options: Options, ready: impl FnOnce()) -> Result<(), ServeError> {
         .enable_time()
         .build()
         .map_err(system("start the runtime"))?;
-    LocalSet::new().block_on(&runtime, serve(options, ready))
+    let result = LocalSet::new().block_on(&runtime, serve(options, ready));
+    // a look-up of a name may still be under way
+    runtime.shutdown_background();
+    result
 }
 
 async fn serve(options: Options, ready: impl FnOnce()) -> Result<(), ServeError> {
@@ -169,7 +188,7 @@ async fn serve(options: Options, ready: impl FnOnce()) -> Result<(), ServeError>
     let (backend, closing) = way.map_or((None, None), |(b, c)| (Some(b), Some(c)));
     let addr = listen::announced(&sockets);
     let node = Node::start(&options, backend, addr);
-    let node = Rc::new(node.map_err(|why| ServeError::Root(refused(&why)))?);
+    let node = Rc::new(node?);
     let mut tasks = JoinSet::new();
     tasks.spawn_local(node::drive(Rc::clone(&node)));
 
@@ -249,13 +268,12 @@ fn way(options: &Options) -> Result<Option<Way>, ServeError> {
     });
     let mut bytes = Vec::new();
     crate::wire::cluster::encode(&will, &mut bytes);
-    let (backend, closing) = MqttBackend::start(mqtt::Options {
+    let (backend, closing) = MqttBackend::start_local(mqtt::Options {
         mqtt: network.mqtt.clone(),
         root: options.root_topic.clone(),
         node: options.name.clone(),
         will: bytes,
-    })
-    .map_err(system("start the way to the broker"))?;
+    });
     Ok(Some((Box::new(backend), Box::pin(closing.close()))))
 }
 

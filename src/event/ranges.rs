@@ -53,6 +53,13 @@ impl TickSet {
         }
     }
 
+    /// Gives back what an empty set may still hold from when it was not.
+    pub fn shrink(&mut self) {
+        if self.0.is_empty() {
+            self.0 = RangeInclusiveSet::new();
+        }
+    }
+
     /// Adds all ticks of another set.
     pub fn insert_all(&mut self, other: &Self) {
         other.ranges().for_each(|range| self.insert_range(range));

@@ -43,6 +43,7 @@ use ties::Tie;
 
 pub use counts::Counts;
 pub use delete::Deleter;
+pub use join::SKIPPED;
 pub use members::{Kind, Member, Members};
 pub use outbox::Outbox;
 pub use report::{Fault, Report};
@@ -71,6 +72,9 @@ pub struct Options {
 pub enum Begin {
     /// With data: the first of a network
     First,
+    /// With data that it had before: perhaps not with all that there are by
+    /// now, nor with all that it wrote itself
+    Again,
     /// Without: it fetches them, from these nodes if they can be reached
     Join(Vec<NodeName>),
 }

@@ -100,6 +100,8 @@ pub struct Machine<K> {
     // room that is used again
     way: Vec<Ix>,
     told: Vec<StreamIx>,
+    /// What one piece of a fetch has changed
+    pub(super) fetched: Vec<Ix>,
     delivery: Delivery,
 }
 
@@ -131,6 +133,7 @@ impl<K: Sink> Machine<K> {
             outputs: VecDeque::new(),
             way: Vec::new(),
             told: Vec::new(),
+            fetched: Vec::new(),
             delivery: Delivery::default(),
         }
     }
@@ -554,6 +557,28 @@ impl<K: Sink> Machine<K> {
     }
 
     // ---- changes ----
+
+    /// An entry or change that a state file holds. One without a tock, which
+    /// is said by 0, has happened just now.
+    pub fn handle_loaded(&mut self, event: &Event) {
+        if event.tock == Tock(0) {
+            let tock = self.replica.next_tock();
+            self.handle_event(&Event {
+                tock,
+                ..event.clone()
+            });
+        } else {
+            self.handle_event(event);
+        }
+    }
+
+    /// This node, alone with what it has loaded, goes on so many ticks behind
+    /// its last one that is known: what was written after the last record
+    /// that reached the disk has ticks that must not be used again.
+    pub fn begin_again(&mut self, behind: u64) {
+        let Tick(tick) = self.replica.tick().unwrap_or_default();
+        self.replica.begin_after(Tick(tick.saturating_add(behind)));
+    }
 
     /// Something that a peer said about ticks.
     pub fn handle_info(&mut self, info: &NodeInfo, tock: Tock) {

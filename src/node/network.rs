@@ -14,11 +14,13 @@ use crate::value::Value;
 
 impl<K: Sink> Machine<K> {
     /// Makes this node one of a network. With [`Begin::First`] it has been
-    /// [founded](Machine::found) before.
+    /// [founded](Machine::found) before, with [`Begin::Again`] it has
+    /// [loaded](Machine::handle_loaded) its data.
     pub fn set_network(&mut self, now: Timestamp, options: Options, begin: Begin) {
         let name = self.replica.name().clone();
+        let begin_first = begin == Begin::First;
         let mut cluster = Cluster::new(now, name, options, begin);
-        if let Some(tick) = self.replica.tick() {
+        if begin_first && let Some(tick) = self.replica.tick() {
             cluster.keep(tick);
         }
         self.now = now;
@@ -165,10 +167,13 @@ impl<K: Sink> Machine<K> {
     pub fn handle_fetched(&mut self, now: Timestamp, id: u64, fetched: &Fetched<'_>) {
         self.now = now;
         if let Some(cluster) = &mut self.cluster {
-            let changed = cluster.handle_fetched(now, &mut self.replica, id, fetched);
-            for ix in changed {
+            // many come, most of them one entry each
+            let mut changed = std::mem::take(&mut self.fetched);
+            cluster.handle_fetched(now, &mut self.replica, id, fetched, &mut changed);
+            for ix in changed.drain(..) {
                 self.changed(ix, Origin::Elsewhere);
             }
+            self.fetched = changed;
             self.mind_own_tick();
             self.settle_acts();
         }

@@ -262,7 +262,9 @@ impl Roll {
     pub fn go_on(&mut self, replica: &Replica, budget: usize) -> Option<(usize, bool)> {
         let ix = replica.nodes().find(self.node.as_str())?;
         let known = replica.nodes().get(ix)?;
-        let top = *self.top.get_or_insert(known.tick().unwrap_or_default().0);
+        let top = *self
+            .top
+            .get_or_insert_with(|| known.tick().unwrap_or_default().0);
         let most = budget.saturating_mul(TICKS).max(TICKS);
         let part = known.part(self.from..=top, most, Look::Present);
         self.from = part.upto.saturating_add(1);

@@ -239,6 +239,9 @@ impl Known {
         }
         // present ticks of these ranges stay present: they are no part of
         // what is kept as missing or beyond, but for those above `seen`
+        for set in [&mut self.missing, &mut self.reported, &mut self.beyond] {
+            set.shrink();
+        }
     }
 
     /// Somebody else lacks these. Ticks that were never heard of are left

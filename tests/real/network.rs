@@ -8,6 +8,7 @@
 mod agreement;
 mod begin;
 mod commands;
+mod files;
 mod hosts;
 mod load;
 mod mixed;
@@ -20,6 +21,7 @@ pub(crate) fn add(tests: &mut Tests, broker_port: u16) {
     commands::add(tests, broker_port);
     hosts::add(tests);
     agreement::add(tests);
+    files::add(tests, broker_port);
     mixed::add(tests);
     trouble::add(tests, broker_port);
 }

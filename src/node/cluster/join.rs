@@ -25,17 +25,20 @@ pub(super) const HAIL: Duration = Duration::from_millis(500);
 const ALONE: Duration = Duration::from_secs(1);
 /// Ticks that are left out where a clean end cannot be proved: nothing that
 /// the last run may have written beyond what anybody knows is used again.
-const SKIPPED: u64 = 1 << 20;
+pub const SKIPPED: u64 = 1 << 20;
 /// Candidates that are remembered.
 const CANDIDATES: usize = 64;
 
 /// How far a node has come.
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// It has data, and makes sure that nobody else founds the network
+    /// It has data, and makes sure that nobody else founds the network, or
+    /// has its name
     Founding {
         /// It serves then if there is no broker
         until: Timestamp,
+        /// It has them from an earlier run.
+        again: bool,
     },
     /// It has none
     Joining(Joining),
@@ -58,8 +61,9 @@ pub(super) struct Joining {
 impl Phase {
     pub(super) fn new(now: Timestamp, begin: Begin, cycle: Duration) -> Self {
         match begin {
-            Begin::First => Self::Founding {
+            Begin::First | Begin::Again => Self::Founding {
                 until: now.after(ALONE),
+                again: begin == Begin::Again,
             },
             Begin::Join(wanted) => Self::Joining(Joining {
                 candidates: wanted.iter().cloned().collect(),
@@ -76,7 +80,7 @@ impl Phase {
 
     pub(super) const fn next_timeout(&self) -> Option<Timestamp> {
         match self {
-            Self::Founding { until } => Some(*until),
+            Self::Founding { until, .. } => Some(*until),
             Self::Joining(joining) => Some(joining.again_at),
             Self::Ready => None,
         }
@@ -96,7 +100,7 @@ impl Cluster {
             self.pump(replica);
         }
         match &mut self.phase {
-            Phase::Founding { until } if *until <= self.now => {
+            Phase::Founding { until, .. } if *until <= self.now => {
                 if self.way == Way::Down {
                     self.become_ready(replica);
                 } else {
@@ -255,7 +259,7 @@ impl Cluster {
     /// The first node of a network ends if there is one already: some node
     /// has data that it cannot have from this one.
     fn refuse_to_found(&mut self, node: &NodeName) {
-        let founded = self.founded || matches!(self.phase, Phase::Founding { .. });
+        let founded = self.founded || matches!(self.phase, Phase::Founding { again: false, .. });
         let early = self
             .first_up
             .is_none_or(|at| self.now.since(at) <= self.patience());
@@ -298,14 +302,16 @@ impl Cluster {
             .push_back(super::Act::Fetch(Fetch { id, peer, addr }));
     }
 
-    /// Something has come of a fetch. Returns the entries that changed.
+    /// Something has come of a fetch. The entries that changed are appended
+    /// to `changed`.
     pub fn handle_fetched(
         &mut self,
         now: Timestamp,
         replica: &mut Replica,
         id: u64,
         fetched: &Fetched<'_>,
-    ) -> Vec<Ix> {
+        changed: &mut Vec<Ix>,
+    ) {
         self.now = now;
         let comparing = self.diverged.is_fetching(id);
         let joining = match &self.phase {
@@ -316,7 +322,7 @@ impl Cluster {
             _ => false,
         };
         if !comparing && !joining {
-            return Vec::new();
+            return;
         }
         match fetched {
             Fetched::Entry(event) => {
@@ -325,9 +331,8 @@ impl Cluster {
                 if comparing {
                     self.note_fetched(replica, event);
                 }
-                match applied {
-                    Ok(Applied::Changed(ix)) => vec![ix],
-                    _ => Vec::new(),
+                if let Ok(Applied::Changed(ix)) = applied {
+                    changed.push(ix);
                 }
             }
             Fetched::State(info, tock) => {
@@ -335,20 +340,11 @@ impl Cluster {
                 if comparing {
                     self.note_known(info);
                 }
-                replica.inform(info)
+                changed.extend(replica.inform(info));
             }
-            Fetched::Done if comparing => {
-                self.compared(replica);
-                Vec::new()
-            }
-            Fetched::Done => {
-                self.become_ready(replica);
-                Vec::new()
-            }
-            Fetched::Failed(_) if comparing => {
-                self.diverged.failed(now);
-                Vec::new()
-            }
+            Fetched::Done if comparing => self.compared(replica),
+            Fetched::Done => self.become_ready(replica),
+            Fetched::Failed(_) if comparing => self.diverged.failed(now),
             Fetched::Failed(why) => {
                 if let Phase::Joining(joining) = &mut self.phase
                     && let Some((_, peer)) = joining.current.take()
@@ -356,14 +352,13 @@ impl Cluster {
                     self.report(Report::FetchFailed(peer, (*why).to_owned()));
                     self.fetch_next(replica);
                 }
-                Vec::new()
             }
         }
     }
 
     fn become_ready(&mut self, replica: &mut Replica) {
-        let joined = matches!(self.phase, Phase::Joining(_));
-        if joined {
+        let founded = matches!(self.phase, Phase::Founding { again: false, .. });
+        if !founded {
             // this name may have been here before, and what it wrote last may
             // be known to nobody who could be asked
             self.skip_ticks(replica);
@@ -371,9 +366,7 @@ impl Cluster {
         self.phase = Phase::Ready;
         let tick = replica.tick().unwrap_or_default();
         self.own_tick = tick;
-        if !joined {
-            self.founded = true;
-        }
+        self.founded |= founded;
         self.report(Report::Ready(tick));
         self.acts.push_back(super::Act::Serve);
         if self.is_up() {
