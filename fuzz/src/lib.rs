@@ -39,8 +39,8 @@ fn in_pieces(bytes: &[u8], piece: usize, mut next: impl FnMut(&[u8]) -> Option<u
 }
 
 /// What a client sends: the first byte says in pieces of which size it comes
-/// the second time. Both times it is the same requests, and one that is read
-/// the quick way is as long as if it were not.
+/// the second time. Both times it is the same requests, and the same ones are
+/// refused; one that is read the quick way is as long as if it were not.
 pub fn client_messages(bytes: &[u8]) {
     let Some((piece, bytes)) = bytes.split_first() else {
         return;
@@ -57,11 +57,13 @@ pub fn client_messages(bytes: &[u8]) {
                 Ok(Some((len, incoming))) => {
                     assert!(len > 0, "a message has bytes");
                     assert!(usual.is_none_or(|size| size == len));
-                    let mut seen = format!("{incoming:?}");
-                    // where a fault was seen depends on how it was read
-                    if !matches!(incoming, Incoming::Request(..)) {
-                        seen.retain(|c| !c.is_ascii_digit());
-                    }
+                    // of several faults any may be named, and where it was
+                    // seen depends on how the message was read
+                    let seen = match incoming {
+                        Incoming::Refused { handle, .. } => format!("refused: {handle:?}"),
+                        Incoming::Nonsense(_) => "nonsense".to_owned(),
+                        other => format!("{other:?}"),
+                    };
                     found.push(seen);
                     Some(len)
                 }
