@@ -287,7 +287,35 @@ impl Replica {
     /// # Errors
     /// If an element cannot name an entry.
     pub fn ensure(&mut self, from: Ix, path: PathRef<'_>) -> Result<Ix, ElemError> {
-        self.tree.ensure(from, path)
+        let ix = self.tree.ensure(from, path)?;
+        // `null` is one byte
+        if from == self.internal || path.bytes().first() == Some(&0xc0) {
+            self.order_rules();
+        }
+        Ok(ix)
+    }
+
+    /// Moves a section of the internal data that has just been made to before
+    /// the one that refers to it: who loads them in their order, as the
+    /// original does, must find what a rule names before the rule.
+    fn order_rules(&mut self) {
+        let Some(last) = self.tree.last_child(self.internal) else {
+            return;
+        };
+        for (named, rules) in [("type", "match"), ("codec", "conv")] {
+            let [named, rules] = [named, rules].map(|name| self.section(name));
+            if let (Some(named), Some(rules)) = (named, rules)
+                && named == last
+            {
+                self.tree.move_last_before(self.internal, rules);
+            }
+        }
+    }
+
+    fn section(&self, name: &str) -> Option<Ix> {
+        let mut element = RawPath::new();
+        element.push_str(name);
+        self.tree.child(self.internal, element.as_ref().bytes())
     }
 
     /// An event of this node: sets or deletes a value. It is built on the
@@ -400,7 +428,7 @@ impl Replica {
                 known.learn(*tick);
             }
         }
-        let ix = self.tree.ensure(Ix::ROOT, event.path.as_ref())?;
+        let ix = self.ensure(Ix::ROOT, event.path.as_ref())?;
         let Some(new) = links.first().copied() else {
             return Ok(Applied::Ignored);
         };
@@ -690,6 +718,42 @@ mod tests {
             .get(r.nodes().find(name).unwrap())
             .unwrap()
             .superseded()
+    }
+
+    /// The original ends its start with the first rule whose type it does not
+    /// know, and warns of the first converter without codec.
+    #[test]
+    fn what_rules_name_stands_before_them() {
+        let orders = [
+            ["match", "conv", "x", "type", "codec"],
+            ["codec", "conv", "x", "match", "type"],
+            ["type", "match", "codec", "conv", "x"],
+        ];
+        for sections in orders {
+            // as a client writes them, and as they come from another node
+            let (mut here, mut there) = (replica("a"), replica("b"));
+            for name in sections {
+                let mut path = RawPath::new();
+                path.push_nil();
+                path.push_str(name);
+                path.push_str("entry");
+                let ix = here.ensure(Ix::ROOT, path.as_ref()).unwrap();
+                here.write(ix, Some(b"\x80")).unwrap();
+                there.apply(&here.event(ix)).unwrap();
+            }
+            for replica in [here, there] {
+                let mut order = Vec::new();
+                let mut at = replica.tree().get(replica.internal()).first_child();
+                while let Some(ix) = at {
+                    order.push(replica.tree().get(ix).key()[1..].to_vec());
+                    at = replica.tree().get(ix).next_sibling();
+                }
+                let place = |name: &str| order.iter().position(|n| n == name.as_bytes()).unwrap();
+                assert_eq!(order.len(), 5);
+                assert!(place("type") < place("match"), "{sections:?}");
+                assert!(place("codec") < place("conv"), "{sections:?}");
+            }
+        }
     }
 
     #[test]
