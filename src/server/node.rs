@@ -528,6 +528,7 @@ mod tests {
                 boot: 1,
             }),
             ways: Ways {
+                auth: None,
                 hostmap: std::collections::BTreeMap::new(),
                 domain: None,
                 port: 1,
