@@ -164,7 +164,7 @@ enum Way {
     Up,
 }
 
-/// A decision by name that the original's nodes may not have made alike.
+/// A decision that the original's nodes may not have made alike.
 #[derive(Debug, Clone, Copy)]
 struct Tie {
     due: Timestamp,
@@ -603,8 +603,9 @@ impl Cluster {
         true
     }
 
-    /// A change has been applied, and it was decided by the nodes' names.
-    pub fn tied(&mut self, replica: &Replica, ix: Ix) {
+    /// A change has been measured with another, and the original may decide
+    /// otherwise on the two.
+    pub fn contested(&mut self, replica: &Replica, ix: Ix) {
         // nodes of this program decide alike
         if !self.members.has_original(self.now, self.patience()) {
             return;
@@ -809,8 +810,8 @@ impl Cluster {
         }
     }
 
-    /// Rewrites what won by name alone, so that the original's nodes, which
-    /// let the later arrival win, follow.
+    /// Rewrites what won although the original's nodes may have decided
+    /// otherwise, so that they follow.
     fn settle_ties(&mut self, replica: &Replica) {
         while let Some(tie) = self.ties.front().copied().filter(|t| t.due <= self.now) {
             self.ties.pop_front();

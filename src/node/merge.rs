@@ -2,12 +2,13 @@
 //!
 //! [`Replica`] is tree, ticks and tock together. [`Replica::write`] makes an
 //! event of this node; [`Replica::apply`] takes in any node's event. Which of
-//! two concurrent events wins depends on nothing but the two: the greater
-//! `(tock, node name, tick)` of their newest links. So all nodes that have
-//! seen the same events hold the same values, in whatever order they came.
+//! two events wins depends on nothing but the two: the greater `(tock, node
+//! name, tick)` of their newest links. So all nodes that have seen the same
+//! events hold the same values, in whatever order they came.
 //!
-//! Differs from the original, which lets the later arrival win a tie and a
-//! write win over any concurrent deletion (`docs/replication.md`).
+//! Differs from the original, which lets the later arrival win a tie, a write
+//! win over any concurrent deletion, and the later tick of a node that started
+//! again win over a greater tock (`docs/replication.md`).
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -51,8 +52,8 @@ pub struct Replica {
     changes: Changes,
     /// Sum of the marks of the newest events of all entries with a value
     sum: u64,
-    /// The last event taken in had the tock of the one it was measured with
-    tied: bool,
+    /// The original may decide otherwise on the last event taken in
+    contested: bool,
     /// Nodes of the original are in the network.
     mixed: bool,
 }
@@ -93,7 +94,7 @@ impl Replica {
             old: Vec::new(),
             changes,
             sum: 0,
-            tied: false,
+            contested: false,
             mixed: false,
         }
     }
@@ -166,11 +167,12 @@ impl Replica {
         self.sum
     }
 
-    /// Whether the last event taken in was decided by its node's name: both
-    /// had the same tock.
+    /// Whether the original may decide otherwise on the last event taken in:
+    /// its tock was that of the event it was measured with, or what the tocks
+    /// say is not what the chains say.
     #[must_use]
-    pub const fn was_tied(&self) -> bool {
-        self.tied
+    pub const fn was_contested(&self) -> bool {
+        self.contested
     }
 
     /// Whether nodes of the original are in the network.
@@ -388,7 +390,7 @@ impl Replica {
     /// If an element of the path cannot name an entry.
     pub fn apply(&mut self, event: &Event) -> Result<Applied, ElemError> {
         self.saw_tock(event.tock);
-        self.tied = false;
+        self.contested = false;
         let mut links = Vec::with_capacity(event.chain.len());
         for NamedLink { node, tick } in &event.chain {
             let node = self.nodes.ensure(node.as_str());
@@ -418,21 +420,31 @@ impl Replica {
             }
             return Ok(Applied::Ignored);
         }
-        if newer(&chain, new) {
-            self.supersede(&absent(&links, &chain));
-            return Ok(Applied::Ignored);
-        }
-        let follows = newer(&links, old);
-        self.tied = !follows && event.tock == entry.tock();
-        if follows || self.rank(event.tock, new) > self.rank(entry.tock(), old) {
+        let wins = self.rank(event.tock, new) > self.rank(entry.tock(), old);
+        // what the chains say is nearly always the same, but for a node that
+        // started again without the tocks of its earlier run
+        let (stale, follows) = (newer(&chain, new), newer(&links, old));
+        let by_chain = if stale {
+            Some(false)
+        } else {
+            follows.then_some(true)
+        };
+        self.contested = match by_chain {
+            Some(taken) => taken != wins,
+            None => event.tock == entry.tock(),
+        };
+        if wins {
             self.take(ix, event, &links, &chain);
             return Ok(Applied::Changed(ix));
         }
         self.supersede(&absent(&links, &chain));
+        if stale && !self.contested {
+            return Ok(Applied::Ignored);
+        }
         Ok(Applied::Lost(ix))
     }
 
-    /// What decides between concurrent events.
+    /// What decides between events of one entry.
     fn rank(&self, tock: Tock, head: Link) -> (Tock, &str, Tick) {
         (tock, self.nodes.name(head.node()).as_str(), head.tick())
     }
@@ -721,6 +733,78 @@ mod tests {
         assert_eq!(value(&a, "x"), Some(&b"\x0b"[..]));
         assert_eq!(value(&b, "x"), Some(&b"\x0b"[..]));
         assert_eq!(superseded(&a, "a"), superseded(&b, "a"));
+    }
+
+    /// A node that started again did not know the tocks of its earlier run.
+    /// Its later tick won over the greater tock, so that of three events each
+    /// won over another one.
+    #[test]
+    fn of_any_events_one_wins_in_every_order() {
+        let link = |node: &str, tick| NamedLink {
+            node: NodeName::new(node),
+            tick: Tick(tick),
+        };
+        let event = |chain: &[NamedLink], tock, value| Event {
+            path: path("x"),
+            chain: chain.to_vec(),
+            end: ChainEnd::Start,
+            tock: Tock(tock),
+            value: Some(Box::new([value])),
+        };
+        let events = [
+            event(&[link("a", 5)], 100, 1),
+            event(&[link("a", 1_000_005)], 50, 2),
+            event(&[link("b", 3)], 70, 3),
+            // built upon what the later run wrote
+            event(&[link("c", 1), link("a", 1_000_005)], 60, 4),
+        ];
+        let mut orders: Vec<Vec<usize>> = vec![Vec::new()];
+        for n in 0..events.len() {
+            orders = orders
+                .iter()
+                .flat_map(|order| {
+                    (0..=n).map(move |at| {
+                        let mut order = order.clone();
+                        order.insert(at, n);
+                        order
+                    })
+                })
+                .collect();
+        }
+        assert_eq!(orders.len(), 24);
+        for order in orders {
+            let mut r = replica("x");
+            for n in &order {
+                r.apply(&events[*n]).unwrap();
+            }
+            assert_eq!(value(&r, "x"), Some(&[1][..]), "{order:?}");
+            assert!(superseded(&r, "b").contains(3), "{order:?}");
+        }
+    }
+
+    /// The original decides by the tick whatever is of one node.
+    #[test]
+    fn what_the_original_may_decide_otherwise_is_told() {
+        let mut r = replica("x");
+        let event = |tick, tock| Event {
+            path: path("x"),
+            chain: vec![NamedLink {
+                node: NodeName::new("a"),
+                tick: Tick(tick),
+            }],
+            end: ChainEnd::Start,
+            tock: Tock(tock),
+            value: Some(Box::new([1])),
+        };
+        r.apply(&event(5, 100)).unwrap();
+        r.apply(&event(6, 101)).unwrap();
+        assert!(!r.was_contested(), "it follows");
+        r.apply(&event(4, 99)).unwrap();
+        assert!(!r.was_contested(), "it is stale");
+        assert!(matches!(r.apply(&event(9, 50)), Ok(Applied::Lost(_))));
+        assert!(r.was_contested(), "later by its tick alone");
+        assert!(matches!(r.apply(&event(3, 200)), Ok(Applied::Changed(_))));
+        assert!(r.was_contested(), "later by its tock alone");
     }
 
     #[test]
