@@ -214,10 +214,12 @@ pub struct Cluster {
     founded: bool,
     /// When there was a way to the others for the first time
     first_up: Option<Timestamp>,
-    /// This run's events have later ticks
+    /// This run's events have later ticks, since it last left some out
     begun_after: Tick,
     /// This run's last tick
     own_tick: Tick,
+    /// Ticks of this run before that
+    own_before: TickSet,
     /// Own ticks that will never be, until the others have been told
     skipped: Option<TickSet>,
     /// What has been given up, and is not in this node's own books yet
@@ -259,6 +261,7 @@ impl Cluster {
             first_up: None,
             begun_after: Tick(0),
             own_tick: Tick(0),
+            own_before: TickSet::new(),
             skipped: None,
             given_up: None,
             next_fetch: 0,
@@ -588,8 +591,7 @@ impl Cluster {
             return false;
         };
         if update.again.is_none() && head.node == self.me {
-            // what an earlier run of this node said is news
-            let known = head.tick > self.begun_after;
+            let known = self.is_own(head.tick);
             self.outbox.came_back(head.tick.0);
             if self.outbox.has_kept() {
                 self.pump(replica);
@@ -601,6 +603,12 @@ impl Cluster {
             self.members.heard(now, sender);
         }
         true
+    }
+
+    /// Whether this run has made the event of this tick of its name. What an
+    /// earlier run said, or another server of the name, is news.
+    fn is_own(&self, tick: Tick) -> bool {
+        (tick > self.begun_after && tick <= self.own_tick) || self.own_before.contains(tick.0)
     }
 
     /// A change has been measured with another, and the original may decide

@@ -458,3 +458,38 @@ fn a_later_tick_of_an_earlier_run_is_kept_clear_of() {
     let (_, tick) = node.machine.node();
     assert!(tick.unwrap().0 > earlier + (1 << 20));
 }
+
+/// An event of another server of this node's name that came after this node
+/// had heard of a later tick, and had left some out, was taken for this node's
+/// own.
+#[test]
+fn a_node_tells_its_events_from_those_of_another_server_of_its_name() {
+    let mut node = joined();
+    let mut persisted = |node: &mut Node, tick: u64| {
+        node.hear(&PeerMessage::Update(Update {
+            event: Event {
+                path: path("x"),
+                chain: vec![NamedLink {
+                    node: NodeName::new("me"),
+                    tick: Tick(tick),
+                }],
+                end: ChainEnd::Start,
+                tock: Tock(1000 + tick),
+                value: Some(Box::new([1])),
+            },
+            again: None,
+        }));
+        let outputs = node.outputs();
+        outputs.iter().any(|o| matches!(o, Output::Persist(_)))
+    };
+    node.wait(60);
+    node.write("y");
+    let own = node.machine.node().1.unwrap().0;
+    assert!(persisted(&mut node, own + 1000), "it is beyond");
+    node.write("y");
+    let later = node.machine.node().1.unwrap().0;
+    assert!(later > own + 1000, "{later}");
+    assert!(persisted(&mut node, own + 1001), "it is between");
+    assert!(!persisted(&mut node, own), "it is this node's");
+    assert!(!persisted(&mut node, later), "it is this node's as well");
+}

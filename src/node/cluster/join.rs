@@ -387,6 +387,10 @@ impl Cluster {
         let Tick(tick) = replica.tick().unwrap_or_default();
         let last = tick + SKIPPED + self.rng.below(SKIPPED << 8);
         replica.begin_after(Tick(last));
+        if self.own_tick > self.begun_after {
+            let own = self.begun_after.0 + 1..=self.own_tick.0;
+            self.own_before.insert_range(own);
+        }
         self.begun_after = Tick(last);
         self.own_tick = Tick(last);
         let skipped = self.skipped.get_or_insert_default();
