@@ -178,6 +178,9 @@ const TIES: usize = 1024;
 /// How many cycles without a word make a node one that is away.
 const AWAY: u32 = 3;
 
+/// Cycles after which all ticks are told again.
+const TELL_TICKS: u32 = 3;
+
 /// This node's part in its network.
 #[derive(Debug)]
 pub struct Cluster {
@@ -201,6 +204,8 @@ pub struct Cluster {
     here_at: Option<Timestamp>,
     /// When to tell the ticks that somebody else seems to lack
     ticks_at: Option<Timestamp>,
+    /// When somebody told all ticks, and nobody seemed to lack one
+    ticks_told: Timestamp,
     /// When to look after what has no time of its own
     check_at: Option<Timestamp>,
     /// When this node last said anything of itself
@@ -252,6 +257,7 @@ impl Cluster {
             ties: VecDeque::new(),
             here_at: None,
             ticks_at: None,
+            ticks_told: now,
             check_at: Some(now),
             said: now,
             clashed: None,
@@ -410,8 +416,9 @@ impl Cluster {
         self.say(replica, info, Some(say));
     }
 
-    /// The last tick of every node.
-    fn ticks(&self, replica: &Replica) -> NodeInfo {
+    /// The last tick of every node, to be told.
+    fn ticks(&mut self, replica: &Replica) -> NodeInfo {
+        self.ticks_told = self.now;
         let wanted = StateWanted {
             nodes: true,
             ..StateWanted::default()
@@ -800,7 +807,10 @@ impl Cluster {
                     self.push(PeerMessage::Ping(turn));
                 }
                 Acted::Say(turn) => self.push(PeerMessage::Ping(turn)),
-                Acted::Tagged => self.ask_now(replica),
+                Acted::Tagged => {
+                    self.ask_now(replica);
+                    self.tell_ticks_sometimes(replica);
+                }
                 Acted::Accepted { .. } => {}
                 Acted::Split {
                     place,
@@ -837,6 +847,17 @@ impl Cluster {
             if mine || (theirs && first == Some(&self.me)) {
                 self.acts.push_back(Act::Rewrite(tie.ix));
             }
+        }
+    }
+
+    /// All ticks are told every few cycles by one of those that take turns:
+    /// of a node that does not come back, nobody else does, and sums do not
+    /// show that others have not heard of the last ones.
+    fn tell_ticks_sometimes(&mut self, replica: &Replica) {
+        let often = self.cycle() * TELL_TICKS;
+        if self.is_ready() && self.now.since(self.ticks_told) >= often {
+            let ticks = self.ticks(replica);
+            self.tell(replica, ticks);
         }
     }
 

@@ -465,7 +465,7 @@ fn a_later_tick_of_an_earlier_run_is_kept_clear_of() {
 #[test]
 fn a_node_tells_its_events_from_those_of_another_server_of_its_name() {
     let mut node = joined();
-    let mut persisted = |node: &mut Node, tick: u64| {
+    let persisted = |node: &mut Node, tick: u64| {
         node.hear(&PeerMessage::Update(Update {
             event: Event {
                 path: path("x"),
@@ -492,4 +492,49 @@ fn a_node_tells_its_events_from_those_of_another_server_of_its_name() {
     assert!(persisted(&mut node, own + 1001), "it is between");
     assert!(!persisted(&mut node, own), "it is this node's");
     assert!(!persisted(&mut node, later), "it is this node's as well");
+}
+
+/// One node had heard of the last ticks of a node that did not come back, and
+/// the others had not. Nobody ever told them.
+#[test]
+fn the_ticks_of_a_node_that_is_gone_are_told() {
+    // how often, and whether somebody else does as well
+    let told = |others: bool| {
+        let mut node = Node::settled();
+        let gone = |tick| NodeInfo {
+            ticks: Some(vec![
+                (NodeName::new("me"), Some(Tick(1))),
+                (NodeName::new("gone"), Some(Tick(tick))),
+            ]),
+            ..NodeInfo::default()
+        };
+        node.hear_info("x", gone(5));
+        node.wait(60);
+        let mut told = 0;
+        for _ in 0..10 {
+            node.hear(&PeerMessage::Ping(Turn::Ping {
+                node: NodeName::new("x"),
+                value: Some((1, 0)),
+                history: vec![NodeName::new("x"), NodeName::new("me")],
+                mark: None,
+            }));
+            if others {
+                node.hear_info("x", gone(5));
+            }
+            let ticks = |output: &Output| match output {
+                Output::Carry(Effect::Tell(message)) => match &**message {
+                    PeerMessage::Info(info) => {
+                        let mut ticks = info.info.ticks.iter().flatten();
+                        ticks.any(|t| *t == (NodeName::new("gone"), Some(Tick(5))))
+                    }
+                    _ => false,
+                },
+                _ => false,
+            };
+            told += node.wait(24).iter().filter(|o| ticks(o)).count();
+        }
+        told
+    };
+    assert!((4..=8).contains(&told(false)), "{}", told(false));
+    assert_eq!(told(true), 0);
 }
