@@ -309,12 +309,15 @@ mod tests {
         vec![NodeName::new("a"), NodeName::new("b")]
     }
 
-    /// Deleters that hear each other after a while, driven for some turns.
+    /// Deleters that hear each other after a while, each with a clock of its
+    /// own pace, driven for some turns.
     struct Group {
         nodes: Vec<Deleter>,
         purged: Vec<usize>,
         /// What each says of itself
         complete: Vec<bool>,
+        /// How fast each one's clock is, in parts of a thousand
+        paces: Vec<u64>,
         under_way: VecDeque<(Timestamp, usize, Turn)>,
         rng: Rng,
         now: Timestamp,
@@ -338,6 +341,7 @@ mod tests {
                 nodes,
                 purged: vec![0; size],
                 complete: vec![true; size],
+                paces: (0..size).map(|_| 950 + rng.below(101)).collect(),
                 under_way: VecDeque::new(),
                 rng,
                 now: Timestamp(0),
@@ -348,17 +352,17 @@ mod tests {
 
         /// One node's time-out, or one message.
         fn step(&mut self) {
-            let due = |n: &Deleter| n.next_timeout().unwrap();
-            let (at, who) = (0..)
-                .zip(&self.nodes)
-                .map(|(n, d)| (due(d), n))
-                .min()
-                .unwrap();
+            let due = |(n, d): (usize, &Deleter)| {
+                let shown = d.next_timeout().unwrap().0;
+                (Timestamp((shown * 1000).div_ceil(self.paces[n])), n)
+            };
+            let (at, who) = (0..).zip(&self.nodes).map(due).min().unwrap();
             let who = match self.under_way.front() {
                 Some((arrives, to, turn)) if *arrives <= at => {
                     self.now = self.now.max(*arrives);
-                    self.nodes[*to].hear(self.now, turn, &mut self.rng);
-                    let to = *to;
+                    let (to, turn) = (*to, turn.clone());
+                    let local = self.local(to);
+                    self.nodes[to].hear(local, &turn, &mut self.rng);
                     self.under_way.pop_front();
                     to
                 }
@@ -369,7 +373,8 @@ mod tests {
             };
             self.tock += 1;
             let (tock, complete) = (Tock(self.tock), self.complete[who]);
-            let said = self.nodes[who].handle_timeout(self.now, tock, complete, &mut self.rng);
+            let local = self.local(who);
+            let said = self.nodes[who].handle_timeout(local, tock, complete, &mut self.rng);
             for turn in said {
                 self.turns += 1;
                 let arrives = self.now.after(Duration::from_millis(50));
@@ -387,9 +392,14 @@ mod tests {
             }
         }
 
+        fn local(&self, n: usize) -> Timestamp {
+            Timestamp(self.now.0 * self.paces[n] / 1000)
+        }
+
         fn delete(&mut self) {
-            for node in &mut self.nodes {
-                node.deleted(self.now, Ix::from_number(7), LINK);
+            for n in 0..self.nodes.len() {
+                let local = self.local(n);
+                self.nodes[n].deleted(local, Ix::from_number(7), LINK);
             }
         }
 
