@@ -20,6 +20,7 @@ pub mod client;
 pub mod config;
 
 pub mod server;
+pub mod store;
 
 #[cfg(feature = "sim")]
 pub mod sim;

@@ -248,6 +248,38 @@ impl<'a> Reader<'a> {
         *self = before;
         Ok(None)
     }
+
+    /// Reads a map's next key; `None` if it is no text. The bytes of a text
+    /// are not checked.
+    ///
+    /// # Errors
+    /// As [`skip`].
+    #[inline]
+    pub fn key(&mut self) -> Result<Option<&'a [u8]>, Fault> {
+        let before = *self;
+        if let Head::Str(n) = self.head()? {
+            return self.take(n).map(Some);
+        }
+        *self = before;
+        self.object()?;
+        Ok(None)
+    }
+}
+
+/// The object below a key of a map whose encoded pairs these are; the last
+/// one, as Python has it, if there are several.
+#[must_use]
+pub fn field<'a>(pairs: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let mut reader = Reader::new(pairs);
+    let mut found = None;
+    while !reader.is_empty() {
+        let key = reader.key().ok()?;
+        let item = reader.object().ok()?;
+        if key == Some(name.as_bytes()) {
+            found = Some(item);
+        }
+    }
+    found
 }
 
 fn signed(n: i64) -> Head {

@@ -28,6 +28,7 @@ use crate::node::cluster::Fault;
 use crate::server::node::Node;
 
 pub use crate::node::Limits;
+pub use crate::store::{Load, StoreError};
 pub use listen::{Host, Listen};
 pub use reach::Meeting;
 
@@ -72,6 +73,8 @@ pub enum Begin {
     /// It joins a network, and fetches from these nodes if they can be
     /// reached.
     Join(Vec<NodeName>),
+    /// It has them in files.
+    Load(Load),
 }
 
 /// What connects a server with others.
@@ -109,6 +112,19 @@ pub enum ServeError {
         address: String,
         /// The cause, and the way out where one is known
         why: String,
+    },
+    /// What is to be loaded cannot be.
+    #[error("cannot load {0}")]
+    Load(#[from] StoreError),
+    /// There is no other node, and the files are none's of this name.
+    #[error(
+        "the files are not of '{me}' but of {theirs}: start under that name, or with -a to take them as they are"
+    )]
+    NotMine {
+        /// This node
+        me: NodeName,
+        /// Whose they are
+        theirs: String,
     },
     /// The root's value cannot be stored.
     #[error("the root's value cannot be stored: {0}")]
@@ -169,7 +185,7 @@ async fn serve(options: Options, ready: impl FnOnce()) -> Result<(), ServeError>
     let (backend, closing) = way.map_or((None, None), |(b, c)| (Some(b), Some(c)));
     let addr = listen::announced(&sockets);
     let node = Node::start(&options, backend, addr);
-    let node = Rc::new(node.map_err(|why| ServeError::Root(refused(&why)))?);
+    let node = Rc::new(node?);
     let mut tasks = JoinSet::new();
     tasks.spawn_local(node::drive(Rc::clone(&node)));
 

@@ -6,3 +6,4 @@ pub mod client;
 pub mod cluster;
 pub mod fetch;
 pub mod frame;
+pub mod state;

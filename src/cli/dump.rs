@@ -1,13 +1,15 @@
 //! `moat kv dump …`: tools that need no server.
 //!
-//! What servers tell each other passes through their broker; these commands
-//! are clients of the broker, not of a server.
+//! What servers tell each other passes through their broker: `msg` and `post`
+//! are clients of the broker, not of a server. The others read and write state
+//! files.
 
 use clap::{Args, Subcommand};
 
 use super::context::Context;
 use super::exit::{CliError, Exit};
 
+mod files;
 #[cfg(feature = "mqtt")]
 mod messages;
 
@@ -17,8 +19,9 @@ mod messages;
     override_usage = "moat kv dump COMMAND [ARGS]...",
     subcommand_value_name = "COMMAND",
     after_help = "Examples:\n  \
+        moat kv dump show first.state\n  \
+        moat kv dump merge 0.dkv 1.dkv all.state\n  \
         moat kv dump msg :\n  \
-        moat kv dump msg +\n  \
         moat kv dump post my.topic <messages.yaml"
 )]
 pub(super) struct DumpArgs {
@@ -28,6 +31,18 @@ pub(super) struct DumpArgs {
 
 #[derive(Subcommand)]
 enum DumpCommand {
+    /// Make a file from which a first server can start
+    Init(files::InitArgs),
+    /// Print the records of state files
+    Show(files::ShowArgs),
+    /// Make a state file of what 'dump show' prints
+    Convert(files::ConvertArgs),
+    /// Make one compact file of others, or of a part of them
+    Merge(files::MergeArgs),
+    /// Show where two state files differ
+    Diff(files::DiffArgs),
+    /// Check state files, and repair them
+    Check(files::CheckArgs),
     /// Print what passes through the broker
     Msg(MsgArgs),
     /// Send messages through the broker
@@ -74,18 +89,29 @@ struct PostArgs {
     topic: String,
 }
 
-#[cfg(feature = "mqtt")]
 pub(super) async fn run(ctx: &Context, args: &DumpArgs) -> Result<Exit, CliError> {
     match &args.command {
-        DumpCommand::Msg(args) => messages::show(ctx, &args.topic).await,
-        DumpCommand::Post(args) => messages::send(ctx, &args.topic).await,
+        DumpCommand::Init(args) => files::init(args),
+        DumpCommand::Show(args) => files::show(ctx, args),
+        DumpCommand::Convert(args) => files::convert(ctx, args),
+        DumpCommand::Merge(args) => files::merge(ctx, args),
+        DumpCommand::Diff(args) => files::diff(ctx, args),
+        DumpCommand::Check(args) => files::check(ctx, args),
+        DumpCommand::Msg(args) => listen(ctx, &args.topic).await,
+        DumpCommand::Post(args) => post(ctx, &args.topic).await,
     }
+}
+
+#[cfg(feature = "mqtt")]
+use messages::{send as post, show as listen};
+
+#[cfg(not(feature = "mqtt"))]
+async fn listen(ctx: &Context, topic: &str) -> Result<Exit, CliError> {
+    post(ctx, topic).await
 }
 
 #[cfg(not(feature = "mqtt"))]
 #[allow(clippy::unused_async)] // as the other one
-pub(super) async fn run(_ctx: &Context, args: &DumpArgs) -> Result<Exit, CliError> {
-    let (DumpCommand::Msg(MsgArgs { topic }) | DumpCommand::Post(PostArgs { topic })) =
-        &args.command;
+async fn post(_ctx: &Context, topic: &str) -> Result<Exit, CliError> {
     Err(anyhow::anyhow!("this build does not speak MQTT: nothing is heard of {topic}").into())
 }

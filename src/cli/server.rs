@@ -1,5 +1,6 @@
 //! `moat kv server`: its arguments, their checks, and the call that runs it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -8,7 +9,7 @@ use clap::Args;
 use crate::config::{Actor, Backend, Kv, Listener, Ssl};
 use crate::event::{NodeName, Settings};
 use crate::path::PathElem;
-use crate::server::{self, Begin, Host, Meeting, ServeError};
+use crate::server::{self, Begin, Host, Load, Meeting, ServeError};
 use crate::text;
 use crate::value::Value;
 
@@ -23,6 +24,7 @@ use super::exit::{CliError, Exit};
         moat kv server -i Testing $(hostname)\n  \
         moat kv -C server.mqtt.uri=mqtt://your-server:1883 server $(hostname)\n  \
         moat kv server --wait-sync=60 two one\n  \
+        moat kv server -l <(cat /var/lib/moat/*.dkv) $(hostname)\n  \
         moat kv -C server.backend=none server -e -i 42\n  \
         moat -c moat.cfg kv server --check"
 )]
@@ -41,7 +43,21 @@ pub(super) struct ServerArgs {
     #[arg(short, long, requires = "init")]
     eval: bool,
 
-    /// Start a new network although there is one: for one that has split for good
+    /// Load this file of state; repeat for several; "-" is standard input
+    #[arg(short, long, value_name = "FILE", conflicts_with = "init")]
+    load: Vec<PathBuf>,
+
+    /// The loaded files are complete: what they lack has been deleted
+    #[arg(
+        short,
+        long,
+        alias = "auth",
+        requires = "load",
+        conflicts_with = "force"
+    )]
+    authoritative: bool,
+
+    /// Start a new network although there is one (-i), or load what can be read of damaged files (-l)
     #[arg(short, long)]
     force: bool,
 
@@ -62,7 +78,7 @@ pub(super) struct ServerArgs {
     name: Option<String>,
 
     /// Nodes to fetch the data from; any that has them, if there is none
-    #[arg(value_name = "NODE", conflicts_with = "init")]
+    #[arg(value_name = "NODE", conflicts_with_all = ["init", "load"])]
     nodes: Vec<String>,
 }
 
@@ -96,8 +112,13 @@ pub(super) fn run(ctx: &Context, args: &ServerArgs) -> Result<Exit, CliError> {
     }
     let begin = match root {
         Some(root) => Begin::First(root.to_bytes()),
+        None if !args.load.is_empty() => Begin::Load(Load {
+            files: args.load.clone(),
+            authoritative: args.authoritative,
+            force: args.force,
+        }),
         None if kv.server.backend == Backend::None => {
-            return Err(anyhow::anyhow!("nothing to serve: start with -i VALUE").into());
+            return Err(anyhow::anyhow!("nothing to serve: start with -i VALUE or -l FILE").into());
         }
         None => Begin::Join(nodes),
     };

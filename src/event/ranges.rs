@@ -53,6 +53,16 @@ impl TickSet {
         }
     }
 
+    /// Adds all ticks of another set.
+    pub fn insert_all(&mut self, other: &Self) {
+        other.ranges().for_each(|range| self.insert_range(range));
+    }
+
+    /// Removes all ticks of another set.
+    pub fn remove_all(&mut self, other: &Self) {
+        other.ranges().for_each(|range| self.remove_range(range));
+    }
+
     /// The intervals in ascending order, both ends included.
     pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<u64>> + '_ {
         self.0.iter().cloned()

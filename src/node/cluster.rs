@@ -19,14 +19,15 @@ mod members;
 mod outbox;
 mod recovery;
 mod repair;
+mod report;
+mod say;
+mod ties;
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::time::Duration;
 
 use crate::event::{
-    ChainEnd, Event, Fetch, Hail, Info, Link, Mark, NodeInfo, NodeName, PeerMessage, Say, Settings,
-    StateWanted, Tick, TickSet, Turn, Update,
+    Fetch, Info, Link, NodeInfo, NodeName, PeerMessage, Say, Settings, Tick, TickSet, Turn, Update,
 };
 use crate::node::merge::Replica;
 use crate::node::rng::Rng;
@@ -37,10 +38,13 @@ use actor::{Acted, Actor, Heard};
 use join::Phase;
 use recovery::{Diverged, Recovery};
 use repair::{Asking, Resending};
+use ties::Tie;
 
 pub use delete::Deleter;
+pub use join::SKIPPED;
 pub use members::{Kind, Member, Members};
 pub use outbox::Outbox;
+pub use report::{Fault, Report};
 
 /// How this node is to be a part of its network.
 #[derive(Debug, Clone)]
@@ -66,69 +70,11 @@ pub struct Options {
 pub enum Begin {
     /// With data: the first of a network
     First,
+    /// With data that it had before: perhaps not with all that there are by
+    /// now, nor with all that it wrote itself
+    Again,
     /// Without: it fetches them, from these nodes if they can be reached
     Join(Vec<NodeName>),
-}
-
-/// Why a node must stop.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Fault {
-    /// Another server has its name.
-    #[error("another server of this network has the name '{0}': choose another name, or stop it")]
-    NameTaken(NodeName),
-    /// It was to be the first of a network that exists.
-    #[error("network exists ('{0}' has data): start without -i to join it, or with --force")]
-    NetworkExists(NodeName),
-}
-
-/// What an operator may want to know.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Report {
-    /// Nobody has data.
-    Waiting,
-    /// A peer's state is being fetched.
-    Fetching(NodeName),
-    /// A peer's state could not be had: why
-    FetchFailed(NodeName, String),
-    /// This node has its data, and goes on after this tick.
-    Ready(Tick),
-    /// The network was split; who was away
-    Split(Vec<NodeName>),
-    /// Events that nobody has are given up: of which node, how many
-    GivenUp(NodeName, u64),
-    /// Events are missing: of which node, how many
-    Missing(NodeName, u64),
-    /// Nothing is missing any more.
-    Complete,
-    /// Another server with this node's name is about.
-    Clash,
-    /// A node holds something else although nothing is missing.
-    Differs(NodeName),
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Waiting => f.write_str("waiting for a node that has data"),
-            Self::Fetching(peer) => write!(f, "fetching the data of '{peer}'"),
-            Self::FetchFailed(peer, why) => write!(f, "cannot fetch the data of '{peer}': {why}"),
-            Self::Ready(tick) => write!(f, "ready, at tick {}", tick.0),
-            Self::Split(away) => {
-                f.write_str("the network was split; back again:")?;
-                away.iter().try_for_each(|n| write!(f, " '{n}'"))
-            }
-            Self::GivenUp(node, n) => write!(
-                f,
-                "{n} change(s) of '{node}' are lost: nobody has them, and they are marked as known"
-            ),
-            Self::Missing(node, n) => write!(f, "{n} change(s) of '{node}' are missing"),
-            Self::Complete => f.write_str("nothing is missing any more"),
-            Self::Clash => f.write_str("another server with this node's name is in the network"),
-            Self::Differs(node) => write!(f, "'{node}' holds other data: comparing"),
-        }
-    }
 }
 
 /// What is to be done for the cluster.
@@ -164,22 +110,8 @@ enum Way {
     Up,
 }
 
-/// A decision that the original's nodes may not have made alike.
-#[derive(Debug, Clone, Copy)]
-struct Tie {
-    due: Timestamp,
-    ix: Ix,
-    head: Link,
-}
-
-/// Ties that are remembered.
-const TIES: usize = 1024;
-
 /// How many cycles without a word make a node one that is away.
 const AWAY: u32 = 3;
-
-/// Cycles after which all ticks are told again.
-const TELL_TICKS: u32 = 3;
 
 /// This node's part in its network.
 #[derive(Debug)]
@@ -225,7 +157,7 @@ pub struct Cluster {
     own_tick: Tick,
     /// Ticks of this run before that
     own_before: TickSet,
-    /// Own ticks that will never be, until the others have been told
+    /// Own ticks that will never be: the others are told before a write
     skipped: Option<TickSet>,
     /// What has been given up, and is not in this node's own books yet
     given_up: Option<NodeInfo>,
@@ -370,171 +302,13 @@ impl Cluster {
         self.options.ping.cycle
     }
 
+    /// The node must stop.
+    fn fail(&mut self, fault: Fault) {
+        self.acts.push_back(Act::Fault(fault));
+    }
+
     fn report(&mut self, report: Report) {
         self.acts.push_back(Act::Report(report));
-    }
-
-    // ---- what is said ----
-
-    fn push(&mut self, message: PeerMessage) {
-        self.acts.push_back(Act::Tell(Box::new(message)));
-    }
-
-    /// Says something about ticks, with this node's own tick and tock.
-    pub fn tell(&mut self, replica: &Replica, info: NodeInfo) {
-        self.say(replica, info, None);
-    }
-
-    fn say(&mut self, replica: &Replica, info: NodeInfo, hail: Option<Say>) {
-        if !self.is_up() {
-            return;
-        }
-        let ready = self.is_ready();
-        let message = Info {
-            node: self.me.clone(),
-            tick: replica.tick().filter(|_| ready),
-            tock: replica.tock(),
-            info,
-            hail: hail.map(|say| Hail {
-                say,
-                boot: self.options.boot,
-                addr: self.options.addr.clone(),
-                sum: ready.then(|| replica.sum()),
-            }),
-        };
-        self.said = self.now;
-        self.push(PeerMessage::Info(message));
-    }
-
-    /// Says that this node is here, or asks who is.
-    fn hail(&mut self, replica: &Replica, say: Say) {
-        let info = if self.is_ready() {
-            self.ticks(replica)
-        } else {
-            NodeInfo::default()
-        };
-        self.say(replica, info, Some(say));
-    }
-
-    /// The last tick of every node, to be told.
-    fn ticks(&mut self, replica: &Replica) -> NodeInfo {
-        self.ticks_told = self.now;
-        let wanted = StateWanted {
-            nodes: true,
-            ..StateWanted::default()
-        };
-        let mut info = replica.state(wanted);
-        let dropped = replica.nodes().dropped();
-        if !dropped.is_empty() {
-            info.node_drop = Some(dropped.to_vec());
-        }
-        info
-    }
-
-    fn mark(&self, replica: &Replica) -> Mark {
-        Mark {
-            boot: self.options.boot,
-            sum: self.is_ready().then(|| replica.sum()),
-        }
-    }
-
-    // ---- changes of this node ----
-
-    /// A client of this node has changed an entry.
-    #[inline]
-    pub fn wrote(&mut self, now: Timestamp, replica: &Replica, ix: Ix) {
-        self.now = now;
-        let Some(Tick(tick)) = replica.tick() else {
-            return;
-        };
-        self.own_tick = Tick(tick);
-        if self.may_publish() && self.outbox.has_room() {
-            self.publish(replica, ix, tick);
-        } else {
-            self.outbox.keep(tick);
-        }
-    }
-
-    /// An entry has been deleted, by whomever.
-    pub fn deleted(&mut self, ix: Ix, head: Link) {
-        self.deleter.deleted(self.now, ix, head);
-    }
-
-    /// These nodes agree on deletions from now on.
-    pub fn set_deleters(&mut self, group: Vec<NodeName>) {
-        let up = self.is_up();
-        self.deleter.set_group(self.now, group, up);
-    }
-
-    /// Events that exist already are to be told, because the node was the
-    /// first of its network before there was a way to the others.
-    pub fn keep(&mut self, tick: Tick) {
-        self.outbox.keep(tick.0);
-    }
-
-    fn may_publish(&self) -> bool {
-        self.way == Way::Up && self.is_ready()
-    }
-
-    fn publish(&mut self, replica: &Replica, ix: Ix, tick: u64) {
-        let event = self.event(replica, ix);
-        let bytes = event.path.as_ref().bytes().len() + event.value.as_ref().map_or(0, |v| v.len());
-        self.outbox.sent(tick, self.now, bytes);
-        let update = Update { event, again: None };
-        self.push(PeerMessage::Update(update));
-    }
-
-    /// An entry's event with as many links as a message carries.
-    fn event(&self, replica: &Replica, ix: Ix) -> Event {
-        let mut event = replica.event(ix);
-        if event.chain.len() > self.options.links.max(2) {
-            event.chain.truncate(self.options.links.max(2));
-            event.end = ChainEnd::Cut;
-        }
-        event
-    }
-
-    /// Publishes what waits, as far as there is room.
-    fn pump(&mut self, replica: &Replica) {
-        if !self.may_publish() {
-            return;
-        }
-        let me = replica.me();
-        let mut known = TickSet::new();
-        // what is not there any more costs a look each
-        let mut looks = 1024;
-        while looks > 0
-            && self.outbox.has_room_for_kept()
-            && let Some(tick) = self.outbox.next_kept()
-        {
-            looks -= 1;
-            let entry = replica.nodes().get(me).and_then(|k| k.entry(Tick(tick)));
-            match entry {
-                None => known.insert(tick),
-                Some(ix) if replica.tree().get(ix).head() == Some(Link::new(me, Tick(tick))) => {
-                    self.publish(replica, ix, tick);
-                }
-                // somebody built on it: their event has it in its chain
-                Some(ix) => self.send_again(replica, ix),
-            }
-        }
-        if !known.is_empty() {
-            let info = NodeInfo {
-                known: Some(vec![(self.me.clone(), known)]),
-                ..NodeInfo::default()
-            };
-            self.tell(replica, info);
-        }
-        self.outbox.pumped(self.now, looks == 0);
-    }
-
-    /// Sends an entry's present event for whoever lacks it.
-    fn send_again(&mut self, replica: &Replica, ix: Ix) {
-        let update = Update {
-            event: replica.event(ix),
-            again: Some((self.me.clone(), replica.tick())),
-        };
-        self.push(PeerMessage::Update(update));
     }
 
     // ---- inputs ----
@@ -585,11 +359,6 @@ impl Cluster {
         }
     }
 
-    /// The node ends cleanly.
-    pub fn handle_ending(&mut self, replica: &Replica) {
-        self.say(replica, NodeInfo::default(), Some(Say::Gone));
-    }
-
     /// A change has come. Returns whether it is to be applied: this node's
     /// own, come back from the broker, is not.
     pub fn hear_update(&mut self, now: Timestamp, replica: &Replica, update: &Update) -> bool {
@@ -616,22 +385,6 @@ impl Cluster {
     /// earlier run said, or another server of the name, is news.
     fn is_own(&self, tick: Tick) -> bool {
         (tick > self.begun_after && tick <= self.own_tick) || self.own_before.contains(tick.0)
-    }
-
-    /// A change has been measured with another, and the original may decide
-    /// otherwise on the two.
-    pub fn contested(&mut self, replica: &Replica, ix: Ix) {
-        // nodes of this program decide alike
-        if !self.members.has_original(self.now, self.patience()) {
-            return;
-        }
-        if let Some(head) = replica.tree().get(ix).head() {
-            if self.ties.len() >= TIES {
-                self.ties.pop_front();
-            }
-            let due = self.now.after(self.gap());
-            self.ties.push_back(Tie { due, ix, head });
-        }
     }
 
     /// Something was said about ticks. Returns whether it concerns this
@@ -817,7 +570,7 @@ impl Cluster {
                     local,
                     remote,
                 } => self.found_split(place, local, remote),
-                Acted::Met(_) => {
+                Acted::Met => {
                     if self.is_ready() {
                         let wait = self.rng.part(self.gap());
                         let at = self.now.after(wait);
@@ -825,39 +578,6 @@ impl Cluster {
                     }
                 }
             }
-        }
-    }
-
-    /// Rewrites what won although the original's nodes may have decided
-    /// otherwise, so that they follow.
-    fn settle_ties(&mut self, replica: &Replica) {
-        while let Some(tie) = self.ties.front().copied().filter(|t| t.due <= self.now) {
-            self.ties.pop_front();
-            if replica.tree().get(tie.ix).head() != Some(tie.head) || !self.may_publish() {
-                continue;
-            }
-            let winner = replica.nodes().name(tie.head.node());
-            let mine = *winner == self.me;
-            let theirs = self.members.kind(winner) == Kind::Original;
-            // for a node of the original the first of ours in the history acts
-            let first = self.ping.history().iter();
-            let first = first
-                .filter(|n| **n == self.me || self.members.kind(n) == Kind::Ours)
-                .min_by_key(|n| n.as_str());
-            if mine || (theirs && first == Some(&self.me)) {
-                self.acts.push_back(Act::Rewrite(tie.ix));
-            }
-        }
-    }
-
-    /// All ticks are told every few cycles by one of those that take turns:
-    /// of a node that does not come back, nobody else does, and sums do not
-    /// show that others have not heard of the last ones.
-    fn tell_ticks_sometimes(&mut self, replica: &Replica) {
-        let often = self.cycle() * TELL_TICKS;
-        if self.is_ready() && self.now.since(self.ticks_told) >= often {
-            let ticks = self.ticks(replica);
-            self.tell(replica, ticks);
         }
     }
 

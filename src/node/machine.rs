@@ -544,6 +544,28 @@ impl<K: Sink> Machine<K> {
 
     // ---- changes ----
 
+    /// An entry or change that a state file holds. One without a tock, which
+    /// is said by 0, has happened just now.
+    pub fn handle_loaded(&mut self, event: &Event) {
+        if event.tock == Tock(0) {
+            let tock = self.replica.next_tock();
+            self.handle_event(&Event {
+                tock,
+                ..event.clone()
+            });
+        } else {
+            self.handle_event(event);
+        }
+    }
+
+    /// This node, alone with what it has loaded, goes on so many ticks behind
+    /// its last one that is known: what was written after the last record
+    /// that reached the disk has ticks that must not be used again.
+    pub fn begin_again(&mut self, behind: u64) {
+        let Tick(tick) = self.replica.tick().unwrap_or_default();
+        self.replica.begin_after(Tick(tick.saturating_add(behind)));
+    }
+
     /// Something that a peer said about ticks.
     pub fn handle_info(&mut self, info: &NodeInfo, tock: Tock) {
         self.replica.saw_tock(tock);

@@ -642,9 +642,7 @@ impl Replica {
             for range in ticks.ranges() {
                 gone.insert_range(*range.start().max(&1)..=*range.end().min(&last));
             }
-            for range in known.missing().ranges() {
-                gone.remove_range(range);
-            }
+            gone.remove_all(known.missing());
             for (tick, ix) in known.present() {
                 if self.tree.get(ix).value().is_some() {
                     gone.remove(tick);

@@ -14,11 +14,13 @@ use crate::value::Value;
 
 impl<K: Sink> Machine<K> {
     /// Makes this node one of a network. With [`Begin::First`] it has been
-    /// [founded](Machine::found) before.
+    /// [founded](Machine::found) before, with [`Begin::Again`] it has
+    /// [loaded](Machine::handle_loaded) its data.
     pub fn set_network(&mut self, now: Timestamp, options: Options, begin: Begin) {
         let name = self.replica.name().clone();
+        let begin_first = begin == Begin::First;
         let mut cluster = Cluster::new(now, name, options, begin);
-        if let Some(tick) = self.replica.tick() {
+        if begin_first && let Some(tick) = self.replica.tick() {
             cluster.keep(tick);
         }
         self.now = now;
@@ -133,14 +135,6 @@ impl<K: Sink> Machine<K> {
         self.now = now;
         if let Some(cluster) = &mut self.cluster {
             cluster.handle_gap(now, &self.replica);
-            self.settle_acts();
-        }
-    }
-
-    /// The server ends: the others are told.
-    pub fn handle_leaving(&mut self) {
-        if let Some(cluster) = &mut self.cluster {
-            cluster.handle_ending(&self.replica);
             self.settle_acts();
         }
     }

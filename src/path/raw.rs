@@ -31,6 +31,25 @@ impl<'a> PathRef<'a> {
         Self(elements)
     }
 
+    /// The path that one whole object is: a path, marked or not, or,
+    /// everywhere as good, a list; `None` if it is something else. The
+    /// elements are not looked at.
+    ///
+    /// # Errors
+    /// What is wrong with the object's beginning.
+    #[inline]
+    pub fn of(object: &'a [u8]) -> Result<Option<Self>, Fault> {
+        let mut reader = Reader::new(object);
+        match reader.head()? {
+            Head::Ext(EXT_PATH, _) | Head::Array(_) => {}
+            Head::Ext(EXT_MARKED, _) => {
+                reader.object()?;
+            }
+            _ => return Ok(None),
+        }
+        Ok(Some(Self(reader.rest())))
+    }
+
     /// The encoded elements.
     #[must_use]
     pub const fn bytes(self) -> &'a [u8] {

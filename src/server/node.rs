@@ -11,14 +11,15 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::backend::{Backend, Input, NoBackend};
-use crate::event::{Fetch, Refused, SessionId};
+use crate::event::{Fetch, SessionId};
 use crate::node::cluster::{self, Fault, Report};
 use crate::node::machine::Seed;
 use crate::node::suspend::Verdict;
 use crate::node::time::Timestamp;
 use crate::node::{Effects, Machine, Output};
 use crate::server::fetch::{self, Ways};
-use crate::server::{Begin, Options};
+use crate::server::{Begin, Load, Options, ServeError};
+use crate::store;
 use crate::wire::client::{Outbox, Windows};
 
 /// Bytes that may wait for all clients together; beyond it the one with the
@@ -96,7 +97,7 @@ impl Node {
         options: &Options,
         backend: Option<Box<dyn Backend>>,
         addr: Vec<(String, u16)>,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, ServeError> {
         // the key of this process's hash maps is the system's random number
         let random = || {
             use std::hash::{BuildHasher, Hasher};
@@ -111,9 +112,13 @@ impl Node {
         machine.set_effects(Effects { persist: false });
         let begin = match &options.begin {
             Begin::First(value) => {
-                machine.found(value)?;
+                machine.found(value).map_err(|why| {
+                    // its text is the one that a client would see
+                    ServeError::Root(super::refused(&why))
+                })?;
                 cluster::Begin::First
             }
+            Begin::Load(load) => load_files(options, load, &mut machine, random())?,
             Begin::Join(peers) => cluster::Begin::Join(peers.clone()),
         };
         let mut progress = Progress::default();
@@ -228,6 +233,40 @@ impl Node {
         })
         .await;
     }
+}
+
+/// Loads a server's files; says how it then begins.
+fn load_files(
+    options: &Options,
+    load: &Load,
+    machine: &mut Machine<Outbox>,
+    chance: u64,
+) -> Result<cluster::Begin, ServeError> {
+    let loaded = store::load(load, machine)?;
+    let is_mine = machine.node().1.is_some();
+    let theirs = || {
+        let names = loaded.writers.iter().map(|name| format!("'{name}'"));
+        match names.collect::<Vec<_>>() {
+            names if names.is_empty() => "another node".to_owned(),
+            names => names.join(", "),
+        }
+    };
+    if options.network.is_none() {
+        if !is_mine && !load.authoritative {
+            return Err(ServeError::NotMine {
+                me: options.name.clone(),
+                theirs: theirs(),
+            });
+        }
+        machine.begin_again(cluster::SKIPPED + chance % (cluster::SKIPPED << 8));
+    } else if !is_mine && !load.authoritative {
+        tracing::warn!(
+            "the files are of {}: waiting for a node to fetch the rest from (-a: there is none)",
+            theirs()
+        );
+        return Ok(cluster::Begin::Join(Vec::new()));
+    }
+    Ok(cluster::Begin::Again)
 }
 
 impl Inner {

@@ -11,7 +11,7 @@
 
 mod chain;
 mod decode;
-mod encode;
+pub(in crate::wire) mod encode;
 mod fields;
 mod join;
 mod malformed;

@@ -11,7 +11,7 @@
 //! its messages all the same, they are acknowledged. Records are decoded in
 //! one pass, into memory that is used again.
 
-mod reply;
+pub(in crate::wire) mod reply;
 #[cfg(test)]
 mod tests;
 

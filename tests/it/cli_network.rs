@@ -122,7 +122,10 @@ fn a_backend_that_is_not_there_is_named() {
     assert!(ended.stderr.contains("Serf"), "{}", ended.stderr);
     let ended = server(&["server.backend=none"], &["a", "b"]);
     assert_eq!(ended.code(), 1);
-    assert_eq!(ended.stderr, "nothing to serve: start with -i VALUE\n");
+    assert_eq!(
+        ended.stderr,
+        "nothing to serve: start with -i VALUE or -l FILE\n"
+    );
 }
 
 #[cfg(feature = "mqtt")]

@@ -8,6 +8,7 @@
 mod agreement;
 mod begin;
 mod commands;
+mod files;
 mod load;
 mod mixed;
 mod trouble;
@@ -18,6 +19,7 @@ pub(crate) fn add(tests: &mut Tests, broker_port: u16) {
     begin::add(tests, broker_port);
     commands::add(tests, broker_port);
     agreement::add(tests);
+    files::add(tests, broker_port);
     mixed::add(tests);
     trouble::add(tests, broker_port);
 }

@@ -20,7 +20,7 @@ pub(crate) struct Server {
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     name: String,
-    root: String,
+    begin: Vec<String>,
     config: Vec<String>,
 }
 
@@ -28,7 +28,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             name: "rec".to_owned(),
-            root: "Testing".to_owned(),
+            begin: vec!["-i".to_owned(), "Testing".to_owned()],
             config: Vec::new(),
         }
     }
@@ -39,6 +39,15 @@ impl Options {
     pub(crate) fn with(mut self, setting: &str) -> Self {
         self.config.push(setting.to_owned());
         self
+    }
+
+    /// Under another name, begun in another way than `-i Testing`.
+    pub(crate) fn begun(name: &str, args: &[&str]) -> Self {
+        Self {
+            name: name.to_owned(),
+            begin: args.iter().map(|&arg| arg.to_owned()).collect(),
+            ..Self::default()
+        }
     }
 }
 
@@ -79,7 +88,10 @@ impl Server {
             for setting in &options.config {
                 command.args(["-C", setting]);
             }
-            command.args(["server", "-i", &options.root, &options.name]);
+            command
+                .arg("server")
+                .args(&options.begin)
+                .arg(&options.name);
             let mut process = Process::start("the server", &mut command, None);
             match process.wait_for_line("Running.", START) {
                 Ok(()) => return Self { process, port },

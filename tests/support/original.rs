@@ -78,7 +78,7 @@ fn target() -> PathBuf {
 
 /// A running Mosquitto.
 pub(crate) struct Broker {
-    process: Process,
+    pub(crate) process: Process,
     pub(crate) port: u16,
     _dir: tempfile::TempDir,
 }
@@ -147,7 +147,7 @@ impl Broker {
 
 /// A server of the original.
 pub(crate) struct Original {
-    process: Process,
+    pub(crate) process: Process,
     pub(crate) port: u16,
     _dir: tempfile::TempDir,
 }

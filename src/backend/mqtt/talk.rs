@@ -125,8 +125,12 @@ impl Outage {
     }
 
     fn is_over(&mut self, setup: &Setup) {
-        tracing::info!("connected to the broker at {}", setup.place());
-        self.told = false;
+        // whoever read that there was none wants to read that there is one
+        if std::mem::take(&mut self.told) {
+            tracing::warn!("connected to the broker at {}", setup.place());
+        } else {
+            tracing::info!("connected to the broker at {}", setup.place());
+        }
     }
 
     /// How long to wait before the next attempt.

@@ -93,7 +93,7 @@ pub enum Acted {
         remote: Vec<NodeName>,
     },
     /// Two histories met that have both one name: perhaps a split.
-    Met(NodeName),
+    Met,
 }
 
 impl Actor {
@@ -279,7 +279,8 @@ impl Actor {
                 self.history = history.iter().skip(1).cloned().collect();
                 self.cut();
             }
-            self.accept(now, sender, value, history.len(), rng);
+            self.promote(sender.clone());
+            self.accept(now, heard, rng);
             return;
         }
         self.collide(now, heard, ready, rng);
@@ -306,10 +307,10 @@ impl Actor {
             self.cut();
             // a tag that another's turn takes away
             self.phase = Phase::Silent;
-            self.accept_as_is(now, sender, value, history.len(), rng);
+            self.accept(now, heard, rng);
         }
         if both_alone {
-            self.acted.push_back(Acted::Met(sender.clone()));
+            self.acted.push_back(Acted::Met);
         }
         let place = before.iter().position(|n| *n == self.me);
         let Some(place) = place.filter(|_| ready && !same_ping && !both_alone) else {
@@ -336,34 +337,18 @@ impl Actor {
         }
     }
 
-    fn accept(
-        &mut self,
-        now: Timestamp,
-        sender: &NodeName,
-        value: Option<TurnValue>,
-        names: usize,
-        rng: &mut Rng,
-    ) {
-        self.promote(sender.clone());
-        self.accept_as_is(now, sender, value, names, rng);
-    }
-
-    fn accept_as_is(
-        &mut self,
-        now: Timestamp,
-        sender: &NodeName,
-        value: Option<TurnValue>,
-        names: usize,
-        rng: &mut Rng,
-    ) {
+    /// The turn that this node's history now begins with is taken for one.
+    fn accept(&mut self, now: Timestamp, heard: Heard<'_>, rng: &mut Rng) {
         if self.active {
             self.phase = Phase::Waiting(now.after(self.next_wait(rng)));
         }
-        self.acted.push_back(Acted::Accepted {
-            node: sender.clone(),
-            value,
-            names,
-        });
+        if let Some(node) = heard.history.first() {
+            self.acted.push_back(Acted::Accepted {
+                node: node.clone(),
+                value: heard.value,
+                names: heard.history.len(),
+            });
+        }
     }
 
     fn remember(&mut self, node: &NodeName, value: Option<TurnValue>) {

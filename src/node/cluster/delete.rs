@@ -13,7 +13,7 @@
 //! were purged compares itself with a peer, instead of asking for deletions
 //! to be declared.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::event::{Link, NodeName, Settings, Tock, Turn, TurnValue};
@@ -47,8 +47,6 @@ pub struct Deleter {
     settings: Settings,
     group: Vec<NodeName>,
     actor: Actor,
-    /// When each deleter was heard here last
-    heard: BTreeMap<NodeName, Timestamp>,
     fresh: VecDeque<(Ix, Link)>,
     stamped: VecDeque<Mark>,
     stamp_at: Option<Timestamp>,
@@ -72,7 +70,6 @@ impl Deleter {
             me,
             settings,
             group: Vec::new(),
-            heard: BTreeMap::new(),
             fresh: VecDeque::new(),
             stamped: VecDeque::new(),
             stamp_at: None,
@@ -84,19 +81,6 @@ impl Deleter {
             burst: None,
             behind: false,
         }
-    }
-
-    /// The deleters.
-    #[must_use]
-    pub fn group(&self) -> &[NodeName] {
-        &self.group
-    }
-
-    /// When a deleter was heard last; `None` if it never was. For this node
-    /// ask elsewhere: it is here.
-    #[must_use]
-    pub fn heard(&self, name: &NodeName) -> Option<Timestamp> {
-        self.heard.get(name).copied()
     }
 
     /// How many deletions wait to be forgotten.
@@ -132,7 +116,6 @@ impl Deleter {
         // all of them take turns, and are named by who has one
         settings.nodes = settings.nodes.max(n);
         settings.splits = settings.splits.max(n);
-        self.heard.retain(|name, _| group.contains(name));
         self.group = group;
         let group = self.group.clone();
         self.actor.restart(now, active && up, settings, group);
@@ -178,17 +161,7 @@ impl Deleter {
     pub(super) fn hear(&mut self, now: Timestamp, turn: &Turn, rng: &mut Rng) {
         let (value, history, is_hist) = match turn {
             Turn::Init(_) | Turn::Vers(..) => return,
-            Turn::Ping {
-                node,
-                value,
-                history,
-                ..
-            } => {
-                if self.group.contains(node) {
-                    self.heard.insert(node.clone(), now);
-                }
-                (*value, history, false)
-            }
+            Turn::Ping { value, history, .. } => (*value, history, false),
             Turn::Hist { value, history } => (*value, history, true),
         };
         let heard = Heard {
@@ -238,7 +211,7 @@ impl Deleter {
                         self.burst = Some((at, value, names));
                     }
                 }
-                Acted::Split { .. } | Acted::Met(_) => {}
+                Acted::Split { .. } | Acted::Met => {}
             }
         }
         said

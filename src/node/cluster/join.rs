@@ -25,17 +25,20 @@ pub(super) const HAIL: Duration = Duration::from_millis(500);
 const ALONE: Duration = Duration::from_secs(1);
 /// Ticks that are left out where a clean end cannot be proved: nothing that
 /// the last run may have written beyond what anybody knows is used again.
-const SKIPPED: u64 = 1 << 20;
+pub const SKIPPED: u64 = 1 << 20;
 /// Candidates that are remembered.
 const CANDIDATES: usize = 64;
 
 /// How far a node has come.
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// It has data, and makes sure that nobody else founds the network
+    /// It has data, and makes sure that nobody else founds the network, or
+    /// has its name
     Founding {
         /// It serves then if there is no broker
         until: Timestamp,
+        /// It has them from an earlier run.
+        again: bool,
     },
     /// It has none
     Joining(Joining),
@@ -58,8 +61,9 @@ pub(super) struct Joining {
 impl Phase {
     pub(super) fn new(now: Timestamp, begin: Begin, cycle: Duration) -> Self {
         match begin {
-            Begin::First => Self::Founding {
+            Begin::First | Begin::Again => Self::Founding {
                 until: now.after(ALONE),
+                again: begin == Begin::Again,
             },
             Begin::Join(wanted) => Self::Joining(Joining {
                 candidates: wanted.iter().cloned().collect(),
@@ -76,7 +80,7 @@ impl Phase {
 
     pub(super) const fn next_timeout(&self) -> Option<Timestamp> {
         match self {
-            Self::Founding { until } => Some(*until),
+            Self::Founding { until, .. } => Some(*until),
             Self::Joining(joining) => Some(joining.again_at),
             Self::Ready => None,
         }
@@ -96,7 +100,7 @@ impl Cluster {
             self.pump(replica);
         }
         match &mut self.phase {
-            Phase::Founding { until } if *until <= self.now => {
+            Phase::Founding { until, .. } if *until <= self.now => {
                 if self.way == Way::Down {
                     self.become_ready(replica);
                 } else {
@@ -193,7 +197,7 @@ impl Cluster {
             }
             Say::Here => {
                 let fault = Fault::NameTaken(self.me.clone());
-                self.acts.push_back(super::Act::Fault(fault));
+                self.fail(fault);
             }
         }
     }
@@ -218,7 +222,7 @@ impl Cluster {
             // a node of the original; it came first if this one is new
             None if !self.is_ready() || self.now.since(self.started) < self.cycle() => {
                 let fault = Fault::NameTaken(self.me.clone());
-                self.acts.push_back(super::Act::Fault(fault));
+                self.fail(fault);
             }
             None => self.report_clash(),
         }
@@ -255,7 +259,7 @@ impl Cluster {
     /// The first node of a network ends if there is one already: some node
     /// has data that it cannot have from this one.
     fn refuse_to_found(&mut self, node: &NodeName) {
-        let founded = self.founded || matches!(self.phase, Phase::Founding { .. });
+        let founded = self.founded || matches!(self.phase, Phase::Founding { again: false, .. });
         let early = self
             .first_up
             .is_none_or(|at| self.now.since(at) <= self.patience());
@@ -266,7 +270,7 @@ impl Cluster {
             .is_none_or(|m| !m.newcomer && m.boot.is_none_or(|boot| boot < self.options.boot));
         if founded && early && foreign && !self.options.force {
             let fault = Fault::NetworkExists(node.clone());
-            self.acts.push_back(super::Act::Fault(fault));
+            self.fail(fault);
         }
     }
 
@@ -362,8 +366,8 @@ impl Cluster {
     }
 
     fn become_ready(&mut self, replica: &mut Replica) {
-        let joined = matches!(self.phase, Phase::Joining(_));
-        if joined {
+        let founded = matches!(self.phase, Phase::Founding { again: false, .. });
+        if !founded {
             // this name may have been here before, and what it wrote last may
             // be known to nobody who could be asked
             self.skip_ticks(replica);
@@ -371,9 +375,7 @@ impl Cluster {
         self.phase = Phase::Ready;
         let tick = replica.tick().unwrap_or_default();
         self.own_tick = tick;
-        if !joined {
-            self.founded = true;
-        }
+        self.founded |= founded;
         self.report(Report::Ready(tick));
         self.acts.push_back(super::Act::Serve);
         if self.is_up() {

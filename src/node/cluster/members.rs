@@ -61,10 +61,6 @@ impl Members {
                 self.0.remove(&oldest);
             }
         }
-        // almost always it is there
-        if !self.0.contains_key(name) {
-            self.0.insert(name.clone(), Member::default());
-        }
         let member = self.0.entry(name.clone()).or_default();
         member.heard = now;
         member.gone = false;

@@ -64,8 +64,7 @@ impl Outbox {
     /// How many events have not come back.
     #[must_use]
     pub fn len(&self) -> u64 {
-        let kept = self.kept.ranges().map(|r| r.end() - r.start() + 1);
-        kept.sum::<u64>() + self.flying.len() as u64
+        self.kept.count() + self.flying.len() as u64
     }
 
     /// Whether an event may be sent before it is kept: nothing waits.

@@ -70,7 +70,7 @@ impl Resending {
 impl Cluster {
     /// Looks whether anything is missing, now and then.
     pub(super) fn look_for_holes(&mut self, replica: &Replica) {
-        let missing: u64 = replica.holes().map(|(_, set)| count(set)).sum();
+        let missing: u64 = replica.holes().map(|(_, set)| set.count()).sum();
         let before = std::mem::replace(&mut self.asking.missing, missing);
         if missing == 0 {
             self.asking.at = None;
@@ -88,7 +88,7 @@ impl Cluster {
         }
         if before == 0 {
             for (name, set) in replica.holes().take(16) {
-                let report = Report::Missing(name.clone(), count(set));
+                let report = Report::Missing(name.clone(), set.count());
                 self.acts.push_back(Act::Report(report));
             }
         }
@@ -128,7 +128,7 @@ impl Cluster {
         for (name, holes) in replica.holes() {
             let mut set = holes.clone();
             if let Some((asked, _)) = self.asking.by_others.get(name) {
-                asked.ranges().for_each(|range| set.remove_range(range));
+                set.remove_all(asked);
             }
             let room = ASKED.saturating_sub(intervals);
             let set: TickSet = set.ranges().take(room).collect();
@@ -172,7 +172,7 @@ impl Cluster {
             return;
         }
         for (name, set) in &lost {
-            self.report(Report::GivenUp(name.clone(), count(set)));
+            self.report(Report::GivenUp(name.clone(), set.count()));
         }
         let info = NodeInfo {
             known: Some(lost),
@@ -196,7 +196,7 @@ impl Cluster {
             }
             *at = now;
             if set.intervals() < ASKED {
-                ticks.ranges().for_each(|range| set.insert_range(range));
+                set.insert_all(ticks);
             }
         }
         if let Some(recovery) = &mut self.recovery {
@@ -264,7 +264,7 @@ impl Cluster {
             }
             let superseded = node.superseded_among(node.reported());
             if !superseded.is_empty() {
-                superseded.ranges().for_each(|r| done.insert_range(r));
+                done.insert_all(&superseded);
                 known.push((name.clone(), superseded));
             }
             if !done.is_empty() {
@@ -287,7 +287,7 @@ impl Cluster {
         } else {
             for (name, ticks) in std::mem::take(&mut self.resending.deeper) {
                 match known.iter_mut().find(|(n, _)| *n == name) {
-                    Some((_, set)) => ticks.ranges().for_each(|r| set.insert_range(r)),
+                    Some((_, set)) => set.insert_all(&ticks),
                     None => known.push((name, ticks)),
                 }
             }
@@ -314,15 +314,7 @@ impl Cluster {
     }
 }
 
-/// How many ticks a set has.
-pub(super) fn count(set: &TickSet) -> u64 {
-    set.ranges()
-        .map(|r| (r.end() - r.start()).saturating_add(1))
-        .fold(0, u64::saturating_add)
-}
-
-/// The greatest tick that two lists of nodes' ticks differ in: whether the
-/// first knows of events that the second does not.
+/// Whether this node knows of events that are later than those of a list.
 pub(super) fn is_ahead(replica: &Replica, theirs: &[(NodeName, Option<Tick>)]) -> bool {
     let theirs: BTreeMap<&NodeName, Tick> = theirs
         .iter()

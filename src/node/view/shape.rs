@@ -2,7 +2,7 @@
 //! both kinds of nodes can live with them.
 
 use crate::event::{Refused, Space};
-use crate::msgpack::{EXT_PATH, Head, Reader};
+use crate::msgpack::{self, EXT_PATH, Head, Reader};
 use crate::path::{PathRef, RawPath};
 
 /// Checks a write's value (`None`: a deletion) against its place.
@@ -92,27 +92,15 @@ pub(super) fn check_mixed(
 /// which only its reader understands.
 fn named_path(value: &[u8], key: &str, out: &mut RawPath) -> bool {
     let mut reader = Reader::new(value);
-    let Ok(Head::Map(n)) = reader.head() else {
+    let Ok(Head::Map(_)) = reader.head() else {
         return false;
     };
-    for _ in 0..n {
-        let (Ok(name), Ok(item)) = (reader.object(), reader.object()) else {
-            return false;
-        };
-        if Reader::new(name).text() != Ok(Some(key)) {
-            continue;
-        }
-        let mut item_reader = Reader::new(item);
-        return match item_reader.head() {
-            Ok(Head::Ext(EXT_PATH, len)) => item_reader
-                .take(len)
-                .map(|elements| out.push(elements))
-                .is_ok(),
-            Ok(Head::Array(n)) => (0..n).all(|_| item_reader.object().map(|e| out.push(e)).is_ok()),
-            _ => false,
-        };
-    }
-    false
+    let named = msgpack::field(reader.rest(), key).map(PathRef::of);
+    let Some(Ok(Some(path))) = named else {
+        return false;
+    };
+    out.push(path.bytes());
+    true
 }
 
 /// Rules name what they apply: a map with a path, or its text, under

@@ -37,7 +37,7 @@ impl<'a> Fields<'a> {
             ..Self::default()
         };
         for _ in 0..n {
-            match key(&mut reader)? {
+            match reader.key()? {
                 Some(key) => {
                     fields.set(key, reader.object()?);
                 }
@@ -104,16 +104,7 @@ impl<'a> Fields<'a> {
 
     /// Any field, by name.
     pub(super) fn get(&self, name: &str) -> Option<&'a [u8]> {
-        let mut reader = Reader::new(self.pairs);
-        let mut found = None;
-        while !reader.is_empty() {
-            let key = key(&mut reader).ok()?;
-            let item = reader.object().ok()?;
-            if key == Some(name.as_bytes()) {
-                found = Some(item);
-            }
-        }
-        found
+        msgpack::field(self.pairs, name)
     }
 
     /// A field that must be there.
@@ -183,18 +174,6 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The next key of a map, if it is a text; it is read in any case.
-#[inline]
-fn key<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a [u8]>, Fault> {
-    let before = *reader;
-    if let Head::Str(n) = reader.head()? {
-        return reader.take(n).map(Some);
-    }
-    *reader = before;
-    reader.object()?;
-    Ok(None)
-}
-
 /// An object's truth, as Python counts it.
 pub(super) fn truth(raw: &[u8]) -> bool {
     match Reader::new(raw).head() {
@@ -256,17 +235,13 @@ pub(in crate::wire) fn text(raw: &[u8]) -> Result<&str, Refused> {
 /// A path: an extension 3 or, everywhere as good, a list.
 #[inline]
 pub(super) fn path_of(raw: &[u8]) -> Result<PathRef<'_>, Refused> {
-    let mut reader = Reader::new(raw);
-    let elements = match reader.head().map_err(Refused::Value)? {
-        Head::Ext(EXT_PATH, _) | Head::Array(_) => reader.rest(),
-        Head::Ext(EXT_MARKED, _) => {
-            reader.object().map_err(Refused::Value)?;
-            reader.rest()
-        }
-        Head::Str(_) => return Err(wrong(raw, "is not a path")),
-        _ => return Err(wrong(raw, "is not iterable")),
+    let Some(path) = PathRef::of(raw).map_err(Refused::Value)? else {
+        let what = match Reader::new(raw).head() {
+            Ok(Head::Str(_)) => "is not a path",
+            _ => "is not iterable",
+        };
+        return Err(wrong(raw, what));
     };
-    let path = PathRef::new(elements);
     match path::check(path) {
         Ok(_) => Ok(path),
         Err(PathError::Elem(ElemError::Encoding(fault))) => Err(Refused::Value(fault)),

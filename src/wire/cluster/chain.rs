@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::event::{ChainEnd, NamedLink, NodeName, Tick};
 use crate::msgpack::{Head, Reader};
-use crate::wire::cluster::fields::{counter, key, sender};
+use crate::wire::cluster::fields::{counter, sender};
 use crate::wire::cluster::{MAX_LINKS, Malformed};
 
 /// What a link says of the one before it.
@@ -74,7 +74,7 @@ pub(super) fn read<'a>(
             continue;
         };
         slot.left = left;
-        match key(reader)? {
+        match reader.key()? {
             Some(b"prev") => {
                 // of two keys of one name the last counts
                 slots.truncate(at + 1);

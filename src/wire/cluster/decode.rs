@@ -7,8 +7,7 @@ use crate::event::{
 use crate::msgpack::{Fault, Head, Reader};
 use crate::wire::cluster::chain::{self, Older, Slot};
 use crate::wire::cluster::fields::{
-    Map, ROOM, counter, integer, key, name, names, node_ticks, path, seconds, sender, tick_sets,
-    tock,
+    Map, ROOM, counter, integer, name, names, node_ticks, path, seconds, sender, tick_sets, tock,
 };
 use crate::wire::cluster::{Malformed, Topic};
 
@@ -49,7 +48,7 @@ fn update(bytes: &[u8]) -> Result<Update, Malformed> {
     let (mut own, mut older) = (Slot::default(), Vec::new());
     let mut again = None;
     for _ in 0..pairs {
-        match key(&mut reader)? {
+        match reader.key()? {
             Some(b"path") => place = Some(reader.object()?),
             Some(b"value") => value = Some(reader.object()?),
             Some(b"new_value") => new_value = Some(reader.object()?),

@@ -83,14 +83,14 @@ fn encode_update(update: &Update, out: &mut Vec<u8>) {
 }
 
 /// A chain as a map.
-fn put_chain(out: &mut Vec<u8>, chain: &[NamedLink], end: ChainEnd) {
+pub(in crate::wire) fn put_chain(out: &mut Vec<u8>, chain: &[NamedLink], end: ChainEnd) {
     let last = chain.len() == 1 && end == ChainEnd::Cut;
     write::map(out, 3 - usize::from(last));
     put_links(out, chain, end);
 }
 
 /// The pairs of a chain's map: the newest link's, `prev` holds the others.
-fn put_links(out: &mut Vec<u8>, chain: &[NamedLink], end: ChainEnd) {
+pub(in crate::wire) fn put_links(out: &mut Vec<u8>, chain: &[NamedLink], end: ChainEnd) {
     let mut rest = chain;
     while let [link, older @ ..] = rest {
         put_node(out, &link.node);
@@ -163,20 +163,12 @@ fn encode_info(message: &Info, out: &mut Vec<u8>) {
     write::map(out, 3 + said + usize::from(message.hail.is_some()));
     if let Some(ticks) = ticks {
         write::str(out, "ticks");
-        write::map(out, ticks.len());
-        for (node, tick) in ticks {
-            write::str(out, node.as_str());
-            tick_or_nil(out, *tick);
-        }
+        put_tick_map(out, ticks);
     }
     for (key, sets) in sets {
         if let Some(sets) = sets {
             write::str(out, key);
-            write::map(out, sets.len());
-            for (node, ticks) in sets {
-                write::str(out, node.as_str());
-                put_ticks(out, ticks);
-            }
+            put_sets(out, sets);
         }
     }
     if let Some(names) = node_drop {
@@ -188,6 +180,24 @@ fn encode_info(message: &Info, out: &mut Vec<u8>) {
     put_tick(out, message.tick);
     if let Some(hail) = &message.hail {
         put_hail(out, hail);
+    }
+}
+
+/// `{NODE: tick or null}`
+pub(in crate::wire) fn put_tick_map(out: &mut Vec<u8>, ticks: &[(NodeName, Option<Tick>)]) {
+    write::map(out, ticks.len());
+    for (node, tick) in ticks {
+        write::str(out, node.as_str());
+        tick_or_nil(out, *tick);
+    }
+}
+
+/// `{NODE: ranges}`
+pub(in crate::wire) fn put_sets(out: &mut Vec<u8>, sets: &[(NodeName, TickSet)]) {
+    write::map(out, sets.len());
+    for (node, ticks) in sets {
+        write::str(out, node.as_str());
+        put_ticks(out, ticks);
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::event::{MAX_COUNTER, NodeName, Tick, TickSet, Tock};
-use crate::msgpack::{self, EXT_MARKED, EXT_PATH, Fault, Head, Reader};
+use crate::msgpack::{self, Fault, Head, Reader};
 use crate::path::{self, PathRef};
 use crate::wire::cluster::{MAX_INTERVALS, MAX_NAME, MAX_NAMES, MAX_NODES, Malformed};
 
@@ -38,16 +38,7 @@ impl<'a> Map<'a> {
     /// The object below a key, `null` included; the last one if there are
     /// several.
     pub(super) fn get(self, name: &str) -> Option<&'a [u8]> {
-        let mut reader = Reader::new(self.0);
-        let mut found = None;
-        while !reader.is_empty() {
-            let key = key(&mut reader).ok()?;
-            let item = reader.object().ok()?;
-            if key == Some(name.as_bytes()) {
-                found = Some(item);
-            }
-        }
-        found
+        msgpack::field(self.0, name)
     }
 
     /// The object below a key, if it is there and not `null`.
@@ -59,18 +50,6 @@ impl<'a> Map<'a> {
     pub(super) fn need(self, name: &'static str) -> Result<&'a [u8], Malformed> {
         self.get(name).ok_or(Malformed::Missing(name))
     }
-}
-
-/// The next key of a map, if it is a text; it is read in any case.
-#[inline]
-pub(super) fn key<'a>(reader: &mut Reader<'a>) -> Result<Option<&'a [u8]>, Fault> {
-    let before = *reader;
-    if let Head::Str(n) = reader.head()? {
-        return reader.take(n).map(Some);
-    }
-    *reader = before;
-    reader.object()?;
-    Ok(None)
 }
 
 /// The next object, as a text that may be a node's name, or empty.
@@ -135,16 +114,7 @@ pub(super) fn seconds(raw: &[u8], what: &'static str) -> Result<Duration, Malfor
 /// A path, as an extension or a list: an entry's, checked.
 #[inline]
 pub(super) fn path(object: &[u8]) -> Result<PathRef<'_>, Malformed> {
-    let mut reader = Reader::new(object);
-    let elements = match reader.head()? {
-        Head::Ext(EXT_PATH, _) | Head::Array(_) => reader.rest(),
-        Head::Ext(EXT_MARKED, _) => {
-            reader.object()?;
-            reader.rest()
-        }
-        _ => return Err(Malformed::Type("path")),
-    };
-    let path = PathRef::new(elements);
+    let path = PathRef::of(object)?.ok_or(Malformed::Type("path"))?;
     path::check(path)?;
     if path::has_inner_null(path) {
         return Err(Malformed::InnerNull);

@@ -11,7 +11,6 @@ use std::borrow::Cow;
 
 use crate::event::NodeName;
 use crate::msgpack::{Fault, Head, Reader, write};
-use crate::wire::cluster::fields::key;
 
 /// How long a message may be on MQTT before it is cut, in bytes.
 pub const DEFAULT_LIMIT: usize = 64 << 10;
@@ -182,7 +181,7 @@ fn pairs<'a>(message: &'a [u8], mut each: impl FnMut(Pair<'a>)) -> Result<usize,
     };
     for _ in 0..n {
         let mut pair = reader;
-        let number = key(&mut reader)?.and_then(part_number);
+        let number = reader.key()?.and_then(part_number);
         let item = reader.object()?;
         let whole = pair.take(reader.position() - pair.position())?;
         each(Pair {

@@ -2,12 +2,12 @@
 //! of what a record holds into an [`Event`] whose memory is used again.
 
 use crate::event::{ChainEnd, Event, MAX_COUNTER, NamedLink, NodeName, Tick, Tock};
-use crate::msgpack::{EXT_MARKED, EXT_PATH, Fault, Head, Reader};
+use crate::msgpack::{self, Fault, Head, Reader};
 use crate::path::{self, MAX_BYTES, MAX_ELEMENTS, PathError, PathRef, RawPath};
 
 /// What is wrong with a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Flaw {
+pub(in crate::wire) enum Flaw {
     /// The encoding is broken.
     #[error(transparent)]
     Encoding(#[from] Fault),
@@ -90,16 +90,7 @@ impl<'a> Reply<'a> {
 
     /// Any field, by name.
     pub(super) fn get(&self, name: &str) -> Option<&'a [u8]> {
-        let mut reader = Reader::new(self.pairs);
-        let mut found = None;
-        while !reader.is_empty() {
-            let key = reader.object().ok()?;
-            let item = reader.object().ok()?;
-            if Reader::new(key).text() == Ok(Some(name)) {
-                found = Some(item);
-            }
-        }
-        found
+        msgpack::field(self.pairs, name)
     }
 
     /// Whether this is a record: it tells of an entry.
@@ -118,14 +109,15 @@ impl<'a> Reply<'a> {
         base: &mut RawPath,
         event: &mut Event,
     ) -> Result<bool, Flaw> {
-        self.path(top, base, &mut event.path)?;
+        let path = self.path.ok_or(Flaw::Missing("path"))?;
+        place(path, self.depth, top, base, &mut event.path)?;
         event.tock = match uint(self.tock) {
             Some(n) if n <= MAX_COUNTER => Tock(n),
             None if self.tock.is_none() => return Err(Flaw::Missing("tock")),
             _ => return Err(Flaw::Wrong("tock")),
         };
         // "not given" as a value is none
-        let value = self.value.filter(|value| *value != [0xd4, 0x04, b'_']);
+        let value = self.value.filter(|value| !is_not_given(value));
         match self.chain {
             Some(chain) if chain != [0xc0] => event.end = links(chain, &mut event.chain)?,
             _ if value.is_none() => return Ok(false),
@@ -137,45 +129,50 @@ impl<'a> Reply<'a> {
         }
         Ok(true)
     }
+}
 
-    #[inline]
-    fn path(&self, top: PathRef<'_>, base: &mut RawPath, out: &mut RawPath) -> Result<(), Flaw> {
-        let raw = self.path.ok_or(Flaw::Missing("path"))?;
-        let mut reader = Reader::new(raw);
-        let part = match reader.head()? {
-            Head::Ext(EXT_PATH, _) | Head::Array(_) => reader.rest(),
-            Head::Ext(EXT_MARKED, _) => {
-                reader.object()?;
-                reader.rest()
+/// Completes a record's path, of which `depth` elements are those of the last
+/// one, `base`, which becomes this one. The result is below `top`.
+#[inline]
+pub(in crate::wire) fn place(
+    raw: &[u8],
+    depth: Option<&[u8]>,
+    top: PathRef<'_>,
+    base: &mut RawPath,
+    out: &mut RawPath,
+) -> Result<(), Flaw> {
+    let part = PathRef::of(raw)?.ok_or(Flaw::Wrong("path"))?;
+    let count = path::check(part)?;
+    let part = part.bytes();
+    out.clear();
+    out.push(top.bytes());
+    match depth {
+        // the whole path; the next one does not go on from it
+        None => out.push(part),
+        Some(depth) => {
+            let depth = uint(Some(depth)).and_then(|n| usize::try_from(n).ok());
+            let depth = depth.ok_or(Flaw::Wrong("depth"))?;
+            let shared = shared(base.as_ref(), depth).ok_or(Flaw::Depth)?;
+            if depth + count > MAX_ELEMENTS {
+                return Err(PathError::TooMany.into());
             }
-            _ => return Err(Flaw::Wrong("path")),
-        };
-        let count = path::check(PathRef::new(part))?;
-        out.clear();
-        out.push(top.bytes());
-        match self.depth {
-            // the whole path; the next one does not go on from it
-            None => out.push(part),
-            Some(depth) => {
-                let depth = uint(Some(depth)).and_then(|n| usize::try_from(n).ok());
-                let depth = depth.ok_or(Flaw::Wrong("depth"))?;
-                let shared = shared(base.as_ref(), depth).ok_or(Flaw::Depth)?;
-                if depth + count > MAX_ELEMENTS {
-                    return Err(PathError::TooMany.into());
-                }
-                if shared + part.len() > MAX_BYTES {
-                    return Err(PathError::TooLong.into());
-                }
-                base.truncate(shared);
-                base.push(part);
-                out.push(base.as_ref().bytes());
+            if shared + part.len() > MAX_BYTES {
+                return Err(PathError::TooLong.into());
             }
+            base.truncate(shared);
+            base.push(part);
+            out.push(base.as_ref().bytes());
         }
-        if path::has_inner_null(out.as_ref()) {
-            return Err(Flaw::Null);
-        }
-        Ok(())
     }
+    if path::has_inner_null(out.as_ref()) {
+        return Err(Flaw::Null);
+    }
+    Ok(())
+}
+
+/// Whether a value says that there is none.
+pub(in crate::wire) fn is_not_given(value: &[u8]) -> bool {
+    value == [0xd4, 0x04, b'_']
 }
 
 /// Bytes of a path's first `depth` elements, if it has so many.
@@ -191,7 +188,7 @@ fn shared(path: PathRef<'_>, depth: usize) -> Option<usize> {
 
 /// A number of zero or more.
 #[inline]
-pub(super) fn uint(raw: Option<&[u8]>) -> Option<u64> {
+pub(in crate::wire) fn uint(raw: Option<&[u8]>) -> Option<u64> {
     match Reader::new(raw?).head() {
         Ok(Head::Uint(n)) => Some(n),
         _ => None,
@@ -202,7 +199,7 @@ pub(super) fn uint(raw: Option<&[u8]>) -> Option<u64> {
 /// that there are no more than levels of nesting. What is in `out` is
 /// overwritten: names seldom differ from the last ones.
 #[inline]
-fn links(mut link: &[u8], out: &mut Vec<NamedLink>) -> Result<ChainEnd, Flaw> {
+pub(in crate::wire) fn links(mut link: &[u8], out: &mut Vec<NamedLink>) -> Result<ChainEnd, Flaw> {
     let mut count = 0;
     let end = loop {
         let mut reader = Reader::new(link);
