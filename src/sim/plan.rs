@@ -83,6 +83,8 @@ pub enum Trouble {
     Overflow,
     /// A node's clock jumps ahead.
     ClockJumps,
+    /// A second server is started under a node's name.
+    Twin,
 }
 
 const TROUBLES: [Trouble; 9] = [
@@ -156,6 +158,10 @@ impl Plan {
         let mut faults: Vec<Trouble> = TROUBLES.into_iter().filter(|_| rng.chance(600)).collect();
         if faults.is_empty() {
             faults.push(Trouble::LinkBreaks);
+        }
+        // nothing that is drawn later depends on it
+        if Rng::new(rng.clone().next()).chance(150) {
+            faults.push(Trouble::Twin);
         }
         Self {
             nodes,
