@@ -21,6 +21,7 @@ mod dump;
 mod exit;
 mod internal;
 mod logging;
+mod login;
 mod man;
 mod out;
 mod ping;

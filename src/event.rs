@@ -4,6 +4,7 @@
 //! Requests and messages borrow: a request from the bytes it came in, a
 //! message from the tree it shows. Their encoding belongs to `wire`.
 
+mod books;
 mod effect;
 mod fetch;
 mod members;
@@ -13,6 +14,7 @@ mod ranges;
 mod refused;
 mod request;
 
+pub use books::{Books, Intervals, Section};
 pub use effect::Effect;
 pub use fetch::{Fetch, Fetched};
 pub use members::{Deleters, MOST_MEMBERS, MemberInfo, MemberKind, Members};

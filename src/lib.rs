@@ -15,6 +15,7 @@ pub mod node;
 
 pub mod wire;
 
+pub mod auth;
 pub mod backend;
 pub mod client;
 pub mod config;

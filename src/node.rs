@@ -14,6 +14,7 @@ pub mod machine;
 pub mod merge;
 mod network;
 pub mod rng;
+pub mod survey;
 pub mod suspend;
 pub mod ticks;
 pub mod time;

@@ -164,7 +164,10 @@ pub fn run(options: Options, ready: impl FnOnce()) -> Result<(), ServeError> {
         .enable_time()
         .build()
         .map_err(system("start the runtime"))?;
-    LocalSet::new().block_on(&runtime, serve(options, ready))
+    let result = LocalSet::new().block_on(&runtime, serve(options, ready));
+    // a look-up of a name may still be under way
+    runtime.shutdown_background();
+    result
 }
 
 async fn serve(options: Options, ready: impl FnOnce()) -> Result<(), ServeError> {
@@ -265,13 +268,12 @@ fn way(options: &Options) -> Result<Option<Way>, ServeError> {
     });
     let mut bytes = Vec::new();
     crate::wire::cluster::encode(&will, &mut bytes);
-    let (backend, closing) = MqttBackend::start(mqtt::Options {
+    let (backend, closing) = MqttBackend::start_local(mqtt::Options {
         mqtt: network.mqtt.clone(),
         root: options.root_topic.clone(),
         node: options.name.clone(),
         will: bytes,
-    })
-    .map_err(system("start the way to the broker"))?;
+    });
     Ok(Some((Box::new(backend), Box::pin(closing.close()))))
 }
 

@@ -96,7 +96,7 @@ pub fn read<E: From<StoreError>>(
             Some(bytes) => reader.feed(bytes),
         }
         read += n as u64;
-        while let Some(found) = reader.next() {
+        while let Some(found) = reader.poll() {
             take(read, found)?;
         }
         if n == 0 {

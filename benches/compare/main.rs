@@ -16,15 +16,22 @@
 
 mod command;
 mod echo;
+#[path = "../common/lane.rs"]
 mod lane;
+#[path = "../common/load.rs"]
 mod load;
 mod memory;
 mod original;
+#[path = "../common/report.rs"]
 mod report;
+#[allow(dead_code)] // shared with the other benchmark, of which each uses a part
+#[path = "../common/server.rs"]
 mod server;
 mod shapes;
+#[path = "../common/stats.rs"]
 mod stats;
 mod watch;
+#[path = "../common/wire.rs"]
 mod wire;
 
 use anyhow::{Context, Result, ensure};

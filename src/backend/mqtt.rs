@@ -1,9 +1,11 @@
 //! Nodes that talk through an MQTT broker.
 //!
-//! All traffic with the broker is a thread's of its own: neither TLS nor a
-//! flood of messages delays clients, and a node that is busy delays no
-//! broker. The rule on both sides is that nobody waits: what does not fit
-//! into a bounded queue is dropped, and the node is told of a gap.
+//! All traffic with the broker is one task's, on the node's own thread: a
+//! message passes from one to the other without a system call. A flood of
+//! messages delays nobody, because a turn of the task is one read; what may
+//! take long (names, certificates) is done elsewhere. The rule on both sides
+//! is that nobody waits: what does not fit into a bounded queue is dropped,
+//! and the node is told of a gap.
 //!
 //! The connection is ours, from the socket on; of rumqttc only its packets
 //! are used. Its event loop loses what waits when a connection breaks, writes
@@ -26,6 +28,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::backend::{Backend, Input};
@@ -63,6 +66,8 @@ pub struct MqttBackend {
     link: Arc<Link>,
     /// What has come and is the node's already
     batch: VecDeque<Input>,
+    /// Who talks to the broker, unless it is a thread
+    _task: JoinSet<()>,
 }
 
 /// Ends a backend in order.
@@ -73,28 +78,64 @@ pub struct Closing {
 }
 
 impl MqttBackend {
-    /// Starts to connect to the broker, and goes on for ever.
+    /// Starts to connect to the broker, and goes on for ever, as a task of
+    /// this thread.
+    ///
+    /// # Panics
+    /// Outside of a [`LocalSet`](tokio::task::LocalSet).
+    #[must_use]
+    pub fn start_local(options: Options) -> (Self, Closing) {
+        let (talker, mut backend, closing) = Self::new(options);
+        backend._task.spawn_local(talker.talk());
+        (backend, closing)
+    }
+
+    /// The same on a thread of its own, for those who have no runtime.
     ///
     /// # Errors
     /// If the system has no thread.
     pub fn start(options: Options) -> io::Result<(Self, Closing)> {
-        let setup = Setup::new(options);
-        let link = Arc::new(Link::default());
-        let (end, done) = oneshot::channel();
-        let talker = Arc::clone(&link);
+        let (talker, backend, closing) = Self::new(options);
         std::thread::Builder::new()
             .name("mqtt".to_owned())
-            .spawn(move || {
-                talk::run(&setup, &talker);
-                // nobody may wait for it
-                let _ = end.send(());
-            })?;
+            .spawn(move || talk::run(talker.talk()))?;
+        Ok((backend, closing))
+    }
+
+    fn new(options: Options) -> (Talker, Self, Closing) {
+        let link = Arc::new(Link::default());
+        let (end, done) = oneshot::channel();
+        let talker = Talker {
+            setup: Arc::new(Setup::new(options)),
+            link: Arc::clone(&link),
+            end,
+        };
         let closing = Closing {
             link: Arc::clone(&link),
             done,
         };
-        let batch = VecDeque::new();
-        Ok((Self { link, batch }, closing))
+        let backend = Self {
+            link,
+            batch: VecDeque::new(),
+            _task: JoinSet::new(),
+        };
+        (talker, backend, closing)
+    }
+}
+
+/// Who talks to the broker.
+#[derive(Debug)]
+struct Talker {
+    setup: Arc<Setup>,
+    link: Arc<Link>,
+    end: oneshot::Sender<()>,
+}
+
+impl Talker {
+    async fn talk(self) {
+        talk::keep_talking(&self.setup, &self.link).await;
+        // nobody may wait for it
+        let _ = self.end.send(());
     }
 }
 
@@ -124,7 +165,7 @@ impl Closing {
     /// a few seconds at most. The backend must live until then.
     pub async fn close(self) {
         self.link.end(End::Close);
-        // an error: the thread is gone already
+        // an error: it is gone already
         let _ = self.done.await;
     }
 }

@@ -15,6 +15,7 @@ use crate::value::Value;
 
 use super::context::{Context, Verbosity};
 use super::exit::{CliError, Exit};
+use super::login::credentials;
 
 /// Run a server
 #[derive(Args)]
@@ -96,6 +97,7 @@ pub(super) fn run(ctx: &Context, args: &ServerArgs) -> Result<Exit, CliError> {
     let wait_sync = args.wait_sync.map(|limit| seconds(limit, "--wait-sync"));
     let wait_sync = wait_sync.transpose()?;
     let listen = listeners(kv)?;
+    let auth = kv.conn.auth.as_ref().map(credentials).transpose()?;
     match kv.server.backend {
         Backend::None => {}
         Backend::Mqtt if cfg!(feature = "mqtt") => {}
@@ -122,12 +124,13 @@ pub(super) fn run(ctx: &Context, args: &ServerArgs) -> Result<Exit, CliError> {
         }
         None => Begin::Join(nodes),
     };
-    let options = server::Options {
+    let mut options = server::Options {
         force: args.force,
         wait_sync,
         give_up,
         ..options(kv, name, begin, listen)
     };
+    options.ways.auth = auth;
     // a large state takes a while to fetch
     ctx.start_log_with("moat::server::fetch")?;
     let quiet = ctx.verbosity == Verbosity::Quiet;
@@ -196,6 +199,7 @@ fn options(kv: &Kv, name: NodeName, begin: Begin, listen: Vec<Listener>) -> serv
             port: kv.conn.port,
             init_timeout: kv.conn.init_timeout.get(),
             frame: kv.conn.frame.get(),
+            auth: None,
         },
         root_topic: config.root.0.iter().map(PathElem::level).collect(),
         buffer: config.buffer,

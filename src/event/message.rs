@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 
-use crate::event::{ChainEnd, Handle, Link, Members, NodeName, Refused, Tick, TickSet, Tock};
+use crate::event::{
+    Books, ChainEnd, Handle, Link, Members, NodeName, Refused, Tick, TickSet, Tock,
+};
 use crate::path::PathRef;
 
 /// A chain as a reply shows it: newest link first.
@@ -16,8 +18,7 @@ pub struct Chain<'a> {
     pub names: &'a [NodeName],
 }
 
-/// What nodes tell each other about their bookkeeping (`info`), and what a
-/// client gets of it (`get_state`).
+/// What nodes tell each other about their bookkeeping (`info`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NodeInfo {
     /// Each node's last tick, if known
@@ -190,14 +191,19 @@ pub enum Message<'a> {
         /// The pairs
         pairs: &'a [u8],
     },
-    /// Ticks, ascending
-    Ticks(&'a [u64]),
+    /// Ticks, ascending: encoded numbers one after the other
+    Ticks {
+        /// How many
+        count: usize,
+        /// The numbers
+        ticks: &'a [u8],
+    },
     /// A part of the node's bookkeeping
     Info {
         /// The node that answers
         node: &'a NodeName,
         /// What was asked for
-        info: &'a NodeInfo,
+        books: &'a Books,
     },
     /// The network as the node sees it
     Members(&'a Members),

@@ -53,6 +53,13 @@ impl TickSet {
         }
     }
 
+    /// Gives back what an empty set may still hold from when it was not.
+    pub fn shrink(&mut self) {
+        if self.0.is_empty() {
+            self.0 = RangeInclusiveSet::new();
+        }
+    }
+
     /// Adds all ticks of another set.
     pub fn insert_all(&mut self, other: &Self) {
         other.ranges().for_each(|range| self.insert_range(range));
@@ -66,6 +73,16 @@ impl TickSet {
     /// The intervals in ascending order, both ends included.
     pub fn ranges(&self) -> impl Iterator<Item = RangeInclusive<u64>> + '_ {
         self.0.iter().cloned()
+    }
+
+    /// The ticks of `within` that are in the set, as intervals in ascending
+    /// order.
+    pub fn within(&self, within: RangeInclusive<u64>) -> impl Iterator<Item = RangeInclusive<u64>> {
+        let (from, to) = within.clone().into_inner();
+        // an interval that ends before it begins is none
+        let found = (from <= to).then(|| self.0.overlapping(within));
+        let found = found.into_iter().flatten();
+        found.map(move |range| from.max(*range.start())..=to.min(*range.end()))
     }
 
     /// The ticks of `within` that are not in the set, as intervals.
@@ -118,6 +135,17 @@ impl FromIterator<RangeInclusive<u64>> for TickSet {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_is_cut_at_its_ends() {
+        let set = TickSet::from_iter([2..=5, 8..=8, 10..=20]);
+        let within = |range| set.within(range).collect::<Vec<_>>();
+        assert_eq!(within(1..=30), [2..=5, 8..=8, 10..=20]);
+        assert_eq!(within(5..=10), [5..=5, 8..=8, 10..=10]);
+        assert_eq!(within(6..=7), []);
+        assert_eq!(within(12..=12), [12..=12]);
+        assert_eq!(within(RangeInclusive::new(12, 11)), []);
+    }
 
     #[test]
     fn neighbours_become_one_interval_in_whatever_order_they_come() {

@@ -13,6 +13,7 @@
 //! 6–11), with its faults mended; `docs/replication.md` tells why it works.
 
 pub mod actor;
+mod counts;
 mod delete;
 mod join;
 mod members;
@@ -40,6 +41,7 @@ use recovery::{Diverged, Recovery};
 use repair::{Asking, Resending};
 use ties::Tie;
 
+pub use counts::Counts;
 pub use delete::Deleter;
 pub use join::SKIPPED;
 pub use members::{Kind, Member, Members};

@@ -245,6 +245,13 @@ fn what_others_lack_is_sent_after_the_connection_is_back() {
 
 /// A node that has fetched a state in which its name is not known.
 fn joined() -> Node {
+    let (mut node, fetch) = joining();
+    node.fetched(fetch);
+    node
+}
+
+/// A node that fetches the state of `other`, and what names its fetch.
+fn joining() -> (Node, u64) {
     let mut node = Node::new(Begin::Join(Vec::new()));
     node.machine.handle_up(node.now);
     let hail = Info {
@@ -265,15 +272,74 @@ fn joined() -> Node {
         Output::Fetch(fetch) => Some(fetch.id),
         _ => None,
     });
-    let id = fetch.unwrap();
-    let info = NodeInfo {
+    (node, fetch.unwrap())
+}
+
+impl Node {
+    /// The state of `other`, of whose three events it holds none, has come.
+    fn fetched(&mut self, id: u64) {
+        let info = NodeInfo {
+            ticks: Some(vec![(NodeName::new("other"), Some(Tick(3)))]),
+            ..NodeInfo::default()
+        };
+        let state = Fetched::State(&info, Tock(5));
+        self.machine.handle_fetched(self.now, id, &state);
+        self.machine.handle_fetched(self.now, id, &Fetched::Done);
+    }
+}
+
+fn asks_for_something(output: &Output) -> bool {
+    match output {
+        Output::Carry(Effect::Tell(message)) => match &**message {
+            PeerMessage::Info(info) => info.info.missing.is_some(),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// A joiner asked for all that it was about to fetch, and its peer was so busy
+/// with sending a hundred thousand events that it could not be fetched from.
+#[test]
+fn who_fetches_asks_for_nothing_until_it_has_fetched() {
+    let (mut node, fetch) = joining();
+    let heard = NodeInfo {
         ticks: Some(vec![(NodeName::new("other"), Some(Tick(3)))]),
         ..NodeInfo::default()
     };
-    let state = Fetched::State(&info, Tock(5));
-    node.machine.handle_fetched(node.now, id, &state);
-    node.machine.handle_fetched(node.now, id, &Fetched::Done);
-    node
+    node.hear_info("other", heard);
+    assert!(!node.wait(25).iter().any(asks_for_something));
+    node.fetched(fetch);
+    assert!(node.wait(25).iter().any(asks_for_something));
+}
+
+/// Each name that a stranger invented had a line of the log when what it was
+/// to have written was given up.
+#[test]
+fn what_is_missing_of_many_nodes_is_said_in_a_line() {
+    let mut node = Node::settled();
+    let names = (0..1000).map(|n| NodeName::new(&format!("bogus {n}")));
+    let heard = NodeInfo {
+        ticks: Some(names.map(|name| (name, Some(Tick(3)))).collect()),
+        ..NodeInfo::default()
+    };
+    node.hear_info("other", heard);
+    let reports = |outputs: Vec<Output>| -> Vec<String> {
+        let reports = outputs.into_iter().filter_map(|output| match output {
+            Output::Report(report) => Some(report.to_string()),
+            _ => None,
+        });
+        reports.collect()
+    };
+    let said = reports(node.wait(300));
+    let [missing, lost, complete] = said.as_slice() else {
+        panic!("{said:?}");
+    };
+    let all = "3 change(s) of 'bogus 0', 3 of 'bogus 1', 3 of 'bogus 2' \
+               and 2991 of 997 more node(s) are";
+    assert_eq!(*missing, format!("{all} missing"));
+    assert!(lost.starts_with(&format!("{all} lost")), "{lost}");
+    assert_eq!(complete, "nothing is missing any more");
 }
 
 /// The peer that was read from had not heard of this node's earlier run yet,
@@ -389,13 +455,7 @@ fn what_is_missing_is_asked_for_and_waited_for() {
         };
         node.hear_info("other", info);
         let outputs = node.wait(2);
-        let asks = outputs.iter().filter(|output| match output {
-            Output::Carry(Effect::Tell(message)) => match &**message {
-                PeerMessage::Info(info) => info.info.missing.is_some(),
-                _ => false,
-            },
-            _ => false,
-        });
+        let asks = outputs.iter().filter(|output| asks_for_something(output));
         assert!(asks.count() <= 1);
         let given_up = |o: &Output| matches!(o, Output::Report(Report::GivenUp(..)));
         assert!(!outputs.iter().any(given_up), "given up at {step}");

@@ -74,6 +74,8 @@ pub(super) struct Session<K> {
     pub(super) streams: BTreeMap<Handle, StreamIx>,
     /// Streams with something left to do without being told
     pub(super) running: VecDeque<StreamIx>,
+    /// The one that collects its answer; others of its kind wait for it
+    pub(super) survey: Option<StreamIx>,
     /// An [`Output::Ready`] is under way
     announced: bool,
 }
@@ -98,6 +100,8 @@ pub struct Machine<K> {
     // room that is used again
     way: Vec<Ix>,
     told: Vec<StreamIx>,
+    /// What one piece of a fetch has changed
+    pub(super) fetched: Vec<Ix>,
     delivery: Delivery,
 }
 
@@ -129,6 +133,7 @@ impl<K: Sink> Machine<K> {
             outputs: VecDeque::new(),
             way: Vec::new(),
             told: Vec::new(),
+            fetched: Vec::new(),
             delivery: Delivery::default(),
         }
     }
@@ -187,6 +192,7 @@ impl<K: Sink> Machine<K> {
             view: ViewState::new(),
             streams: BTreeMap::new(),
             running: VecDeque::new(),
+            survey: None,
             announced: false,
         };
         let id = match self.free.pop() {
@@ -460,6 +466,7 @@ impl<K: Sink> Machine<K> {
         let id = self.streams.get(ix)?.session;
         if let Some(session) = self.session(id) {
             session.running.retain(|i| *i != ix);
+            session.survey = session.survey.filter(|i| *i != ix);
         }
         let stream = self.drop_stream(ix)?;
         if let Some(session) = self.session(id) {
@@ -517,9 +524,14 @@ impl<K: Sink> Machine<K> {
             // listing sends nothing before its end
             let quiet = matches!(stream.kind, Kind::Enum(_));
             let room = quiet || session.sink.room(&stream.handle);
-            if !room {
+            let survey = stream.kind.is_survey();
+            let waits = survey && session.survey.is_some_and(|other| other != ix);
+            if !room || waits {
                 session.running.push_back(ix);
                 continue;
+            }
+            if survey {
+                session.survey = Some(ix);
             }
             let (used, more) = self.slice(ix, left);
             left = left.saturating_sub(used.max(1));
@@ -538,6 +550,8 @@ impl<K: Sink> Machine<K> {
             Some(Kind::Subtree(_)) => self.walk(ix, budget),
             Some(Kind::Delete(_)) => self.delete_some(ix, budget),
             Some(Kind::Enum(_)) => self.list_some(ix, budget),
+            Some(Kind::State(_)) => self.survey_some(ix, budget),
+            Some(Kind::Ticks(_)) => self.roll_some(ix, budget),
             Some(Kind::Monitor { .. }) | None => (1, false),
         }
     }

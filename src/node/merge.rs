@@ -289,7 +289,35 @@ impl Replica {
     /// # Errors
     /// If an element cannot name an entry.
     pub fn ensure(&mut self, from: Ix, path: PathRef<'_>) -> Result<Ix, ElemError> {
-        self.tree.ensure(from, path)
+        let ix = self.tree.ensure(from, path)?;
+        // `null` is one byte
+        if from == self.internal || path.bytes().first() == Some(&0xc0) {
+            self.order_rules();
+        }
+        Ok(ix)
+    }
+
+    /// Moves a section of the internal data that has just been made to before
+    /// the one that refers to it: who loads them in their order, as the
+    /// original does, must find what a rule names before the rule.
+    fn order_rules(&mut self) {
+        let Some(last) = self.tree.last_child(self.internal) else {
+            return;
+        };
+        for (named, rules) in [("type", "match"), ("codec", "conv")] {
+            let [named, rules] = [named, rules].map(|name| self.section(name));
+            if let (Some(named), Some(rules)) = (named, rules)
+                && named == last
+            {
+                self.tree.move_last_before(self.internal, rules);
+            }
+        }
+    }
+
+    fn section(&self, name: &str) -> Option<Ix> {
+        let mut element = RawPath::new();
+        element.push_str(name);
+        self.tree.child(self.internal, element.as_ref().bytes())
     }
 
     /// An event of this node: sets or deletes a value. It is built on the
@@ -402,7 +430,7 @@ impl Replica {
                 known.learn(*tick);
             }
         }
-        let ix = self.tree.ensure(Ix::ROOT, event.path.as_ref())?;
+        let ix = self.ensure(Ix::ROOT, event.path.as_ref())?;
         let Some(new) = links.first().copied() else {
             return Ok(Applied::Ignored);
         };

@@ -167,10 +167,13 @@ impl<K: Sink> Machine<K> {
     pub fn handle_fetched(&mut self, now: Timestamp, id: u64, fetched: &Fetched<'_>) {
         self.now = now;
         if let Some(cluster) = &mut self.cluster {
-            let changed = cluster.handle_fetched(now, &mut self.replica, id, fetched);
-            for ix in changed {
+            // many come, most of them one entry each
+            let mut changed = std::mem::take(&mut self.fetched);
+            cluster.handle_fetched(now, &mut self.replica, id, fetched, &mut changed);
+            for ix in changed.drain(..) {
                 self.changed(ix, Origin::Elsewhere);
             }
+            self.fetched = changed;
             self.mind_own_tick();
             self.settle_acts();
         }

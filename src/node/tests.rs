@@ -1,6 +1,7 @@
 //! Whole machines, without runtime, socket or clock.
 
 mod members;
+mod surveys;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,8 +15,8 @@ use super::time::Timestamp;
 use super::*;
 use crate::event::Settings;
 use crate::event::{
-    Depths, Effect, Event, Expect, Handle, Links, Message, NodeName, PeerMessage, Refused, Request,
-    SessionId, Sink, Space, State, Target, Tick, To, Tock, Update, Write,
+    Books, Depths, Effect, Event, Expect, Handle, Links, Message, NodeName, PeerMessage, Refused,
+    Request, SessionId, Sink, Space, State, Target, Tick, To, Tock, Update, Write,
 };
 use crate::path::{PathRef, RawPath};
 
@@ -34,6 +35,8 @@ enum Heard {
     State(&'static str),
     Count(u64),
     Truth(bool),
+    Books(Box<Books>),
+    Ticks(usize, Vec<u8>),
     Error(Refused),
     Other,
 }
@@ -73,6 +76,8 @@ impl Sink for Ear {
             }
             Message::Count(n) => Heard::Count(*n),
             Message::Truth(truth) => Heard::Truth(*truth),
+            Message::Info { books, .. } => Heard::Books(Box::new((*books).clone())),
+            Message::Ticks { count, ticks } => Heard::Ticks(*count, ticks.to_vec()),
             Message::State(State::Start { .. }) => Heard::State("start"),
             Message::State(State::End) => Heard::State("end"),
             Message::State(State::UpToDate { resumed, .. }) => Heard::State(match resumed {
@@ -173,7 +178,7 @@ impl Node {
     }
 
     fn ask_at(&mut self, now: u64, session: SessionId, request: Request<'_>) -> Handle {
-        self.next += 1;
+        self.next = self.next.wrapping_add(1);
         let handle = Handle::new(&[self.next]);
         self.machine
             .handle_client(Timestamp(now), session, &handle, request);
@@ -194,6 +199,10 @@ impl Node {
 
     fn heard(&mut self, session: SessionId) -> Vec<(Handle, Heard)> {
         std::mem::take(&mut self.machine.sink(session).unwrap().heard)
+    }
+
+    fn heard_nothing(&mut self, session: SessionId) -> bool {
+        self.machine.sink(session).unwrap().heard.is_empty()
     }
 
     /// The changes to tell the others.

@@ -11,6 +11,8 @@
 
 mod index;
 
+use std::ops::RangeInclusive;
+
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
@@ -84,57 +86,71 @@ impl Known {
         self.present.each(f);
     }
 
+    /// What the ticks of an interval are: those of its beginning, if it has
+    /// more than `most` (not 0) ticks or intervals of a kind.
+    #[must_use]
+    pub fn part(&self, within: RangeInclusive<u64>, most: usize, look: Look) -> Part {
+        let (from, mut upto) = within.into_inner();
+        let mut missing = Vec::new();
+        if look != Look::Present {
+            for range in self.missing.within(from..=upto) {
+                if missing.len() == most {
+                    upto = *range.start() - 1;
+                    break;
+                }
+                missing.push(range);
+            }
+        }
+        let mut present = Vec::new();
+        if look != Look::Missing && from <= upto {
+            self.present.each_from(from, |tick, ix| {
+                if tick <= upto && present.len() == most {
+                    upto = tick - 1;
+                }
+                let wanted = tick <= upto;
+                if wanted {
+                    present.push((tick, ix));
+                }
+                wanted
+            });
+        }
+        // none reaches beyond the tick that was one too many: that is present
+        missing.retain(|range| *range.start() <= upto);
+        let superseded = match look {
+            Look::All => between(from..=upto, &present, &missing),
+            Look::Present | Look::Missing => Vec::new(),
+        };
+        Part {
+            upto,
+            present,
+            missing,
+            superseded,
+        }
+    }
+
     /// Those of some ticks that an entry's chain holds, with the entry.
     #[must_use]
     pub fn present_among(&self, ticks: &TickSet) -> Vec<(u64, Ix)> {
         // looking each one up is cheap as long as they are few
-        const FEW_TICKS: u64 = 4096;
+        const FEW_TICKS: u64 = 64;
         let top = self.tick.unwrap_or_default().0;
-        let count: u64 = ticks
-            .ranges()
-            .map(|r| {
-                r.end()
-                    .min(&top)
-                    .saturating_sub(*r.start())
-                    .saturating_add(1)
-            })
-            .fold(0, u64::saturating_add);
-        if count > FEW_TICKS {
-            let mut list = Vec::new();
-            self.each_present(|tick, ix| {
-                if ticks.contains(tick) {
-                    list.push((tick, ix));
-                }
-            });
-            return list;
-        }
-        ticks
-            .ranges()
-            .flat_map(|r| *r.start()..=(*r.end()).min(top))
-            .filter_map(|tick| Some((tick, self.present.get(tick)?)))
-            .collect()
-    }
-
-    /// Those of some ticks that are of no further interest.
-    #[must_use]
-    pub fn superseded_among(&self, ticks: &TickSet) -> TickSet {
-        let top = self.tick.unwrap_or_default().0;
-        let mut set = TickSet::new();
-        for range in ticks.ranges() {
-            set.insert_range(*range.start()..=(*range.end()).min(top));
-            for beyond in self.beyond.ranges() {
-                let (from, to) = (
-                    range.start().max(beyond.start()),
-                    range.end().min(beyond.end()),
-                );
-                set.insert_range(*from..=*to);
+        let mut list = Vec::new();
+        for range in ticks.within(0..=top) {
+            let (from, to) = range.into_inner();
+            if to - from < FEW_TICKS {
+                let found = (from..=to).filter_map(|tick| Some((tick, self.present.get(tick)?)));
+                list.extend(found);
+            } else {
+                self.present.each_from(from, |tick, ix| {
+                    let wanted = tick <= to;
+                    if wanted {
+                        list.push((tick, ix));
+                    }
+                    wanted
+                });
             }
         }
-        set.remove_all(&self.missing);
-        for (tick, _) in self.present_among(ticks) {
-            set.remove(tick);
-        }
-        set
+        list
     }
 
     /// Nobody lacks these any more.
@@ -145,22 +161,15 @@ impl Known {
     /// Ticks of no further interest.
     #[must_use]
     pub fn superseded(&self) -> TickSet {
-        // what is between present ticks, but for those that are missing
-        let (mut gaps, mut next) = (Vec::new(), 1);
-        self.present.each(|tick, _| {
-            if tick > next {
-                gaps.push(next..=tick - 1);
-            }
-            next = tick.saturating_add(1);
-        });
-        if let Some(Tick(tick)) = self.tick.filter(|tick| tick.0 >= next) {
-            gaps.push(next..=tick);
-        }
-        let mut set: TickSet = gaps.into_iter().chain(self.beyond.ranges()).collect();
-        for range in self.missing.ranges() {
-            set.remove_range(range);
-        }
-        set
+        let top = self.tick.unwrap_or_default().0;
+        let seen = self.part(1..=top, usize::MAX, Look::All).superseded;
+        seen.into_iter().chain(self.beyond.ranges()).collect()
+    }
+
+    /// Ticks of no further interest beyond the highest one seen.
+    #[must_use]
+    pub const fn beyond(&self) -> &TickSet {
+        &self.beyond
     }
 
     /// A tick up to this one exists: those never seen are missing.
@@ -230,6 +239,9 @@ impl Known {
         }
         // present ticks of these ranges stay present: they are no part of
         // what is kept as missing or beyond, but for those above `seen`
+        for set in [&mut self.missing, &mut self.reported, &mut self.beyond] {
+            set.shrink();
+        }
     }
 
     /// Somebody else lacks these. Ticks that were never heard of are left
@@ -241,6 +253,60 @@ impl Known {
                 .insert_range(*range.start()..=(*range.end()).min(seen));
         }
     }
+}
+
+/// Which ticks are looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// All of them
+    All,
+    /// Those in an entry's chain
+    Present,
+    /// Those never seen
+    Missing,
+}
+
+/// What the ticks of an interval are: each is one of three, as far as they
+/// were looked for.
+#[derive(Debug)]
+pub struct Part {
+    /// The interval's last tick; what is behind it was not looked at
+    pub upto: u64,
+    /// Those in an entry's chain, and the entry
+    pub present: Vec<(u64, Ix)>,
+    /// Those never seen
+    pub missing: Vec<RangeInclusive<u64>>,
+    /// Those of no further interest
+    pub superseded: Vec<RangeInclusive<u64>>,
+}
+
+/// What of an interval is in neither of two ascending lists, which have no
+/// tick in common.
+fn between(
+    within: RangeInclusive<u64>,
+    ticks: &[(u64, Ix)],
+    ranges: &[RangeInclusive<u64>],
+) -> Vec<RangeInclusive<u64>> {
+    let mut ticks = ticks.iter().map(|(tick, _)| *tick..=*tick).peekable();
+    let mut ranges = ranges.iter().cloned().peekable();
+    let (mut next, last) = within.into_inner();
+    let mut gaps = Vec::new();
+    loop {
+        let taken = match (ticks.peek(), ranges.peek()) {
+            (Some(a), Some(b)) if a.start() > b.start() => ranges.next(),
+            (Some(_), _) => ticks.next(),
+            (None, _) => ranges.next(),
+        };
+        let Some(taken) = taken else { break };
+        if *taken.start() > next {
+            gaps.push(next..=*taken.start() - 1);
+        }
+        next = taken.end().saturating_add(1);
+    }
+    if next <= last {
+        gaps.push(next..=last);
+    }
+    gaps
 }
 
 /// The table of nodes.
@@ -485,7 +551,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_tick_is_exactly_one_of_three(ops in prop::collection::vec((1u64..60, 0u8..4), 0..60)) {
+        fn every_tick_is_exactly_one_of_three(
+            ops in prop::collection::vec((1u64..60, 0u8..4), 0..60),
+            most in 1usize..5,
+        ) {
             let mut k = known();
             for (tick, op) in ops {
                 match op {
@@ -495,6 +564,25 @@ mod tests {
                     _ => k.learn(Tick(tick)),
                 }
                 let superseded = k.superseded();
+                // and looked at in parts they are the same
+                let top = k.tick().unwrap_or_default().0;
+                let (mut from, mut parts) = (1, [const { Vec::new() }; 3]);
+                while from <= top {
+                    let part = k.part(from..=top, most, Look::All);
+                    prop_assert!(part.upto >= from && part.present.len() <= most);
+                    let present = part.present.iter().map(|(tick, _)| *tick..=*tick);
+                    parts[0].extend(present);
+                    parts[1].extend(part.missing);
+                    parts[2].extend(part.superseded);
+                    from = part.upto + 1;
+                }
+                let [present, missing, gone] = parts.map(TickSet::from_iter);
+                prop_assert_eq!(&missing, k.missing());
+                let mut seen = superseded.clone();
+                seen.remove_all(k.beyond());
+                prop_assert_eq!(gone, seen);
+                let held = (1..=top).filter(|t| k.entry(Tick(*t)).is_some()).map(|t| t..=t);
+                prop_assert_eq!(present, held.collect());
                 for t in 1..=k.tick().unwrap_or_default().0 {
                     let held = k.entry(Tick(t)).is_some();
                     let n = usize::from(held)

@@ -321,6 +321,35 @@ impl Tree {
         Ok(ix)
     }
 
+    /// The child of an entry that is the last one in order.
+    #[must_use]
+    pub fn last_child(&self, parent: Ix) -> Option<Ix> {
+        let first = self.get(parent).first.some()?;
+        Some(self.get(first).prev)
+    }
+
+    /// Moves the last child of an entry to before another one of its
+    /// children.
+    pub fn move_last_before(&mut self, parent: Ix, other: Ix) {
+        let first = self.get(parent).first;
+        let Some(last) = self.last_child(parent).filter(|last| *last != other) else {
+            return;
+        };
+        let (new_last, before) = (self.get(last).prev, self.get(other).prev);
+        self.get_mut(new_last).next = Ix::NONE;
+        self.get_mut(last).next = other;
+        self.get_mut(other).prev = last;
+        // the first one's `prev` is the last one
+        if other == first {
+            self.get_mut(parent).first = last;
+            self.get_mut(last).prev = new_last;
+        } else {
+            self.get_mut(before).next = last;
+            self.get_mut(last).prev = before;
+            self.get_mut(first).prev = new_last;
+        }
+    }
+
     fn place(&mut self, entry: Entry) -> Ix {
         match self.free.some() {
             Some(ix) => {
@@ -560,6 +589,37 @@ mod tests {
     #[test]
     fn an_entry_takes_one_line_of_the_cache() {
         assert_eq!(size_of::<Entry>(), 64);
+    }
+
+    #[test]
+    fn the_last_child_goes_wherever_it_is_put() {
+        let child = |tree: &mut Tree, name: u8| tree.ensure_child(Ix::ROOT, &[0xa1, name]).unwrap();
+        let order = |tree: &Tree| -> String {
+            let names = names(tree, Ix::ROOT).into_iter();
+            names.map(|name| char::from(name[1])).collect()
+        };
+        for (before, moved) in [(b'a', "cab"), (b'b', "acb"), (b'c', "abc")] {
+            let mut tree = Tree::new(1);
+            let all = [b'a', b'b', b'c'].map(|name| child(&mut tree, name));
+            let other = child(&mut tree, before);
+            tree.move_last_before(Ix::ROOT, other);
+            assert_eq!(order(&tree), moved);
+            // and the order can be added to and taken from
+            child(&mut tree, b'd');
+            assert_eq!(order(&tree), format!("{moved}d"));
+            for (ix, name) in all.into_iter().zip("abc".chars()) {
+                tree.remove(ix);
+                assert!(!order(&tree).contains(name));
+            }
+            child(&mut tree, b'e');
+            assert_eq!(order(&tree), "de");
+        }
+        let mut tree = Tree::new(1);
+        let [a, _] = [b'a', b'b'].map(|name| child(&mut tree, name));
+        tree.move_last_before(Ix::ROOT, a);
+        assert_eq!(order(&tree), "ba");
+        child(&mut tree, b'c');
+        assert_eq!(order(&tree), "bac");
     }
 
     #[test]

@@ -12,11 +12,12 @@ mod shape;
 use std::borrow::Cow;
 
 use crate::event::{
-    Chain, ChainEnd, Expect, Links, MOST_MEMBERS, MemberInfo, Members, NamedLink, NodeInfo,
-    NodeName, Refused, Shared, Space, StateWanted, Tick, TickSet, Tock, Write,
+    Chain, ChainEnd, Expect, Links, MOST_MEMBERS, MemberInfo, Members, NamedLink, NodeName,
+    Refused, Shared, Space, Tick, TickSet, Tock, Write,
 };
 use crate::node::Limits;
 use crate::node::merge::{Exhausted, Replica};
+use crate::node::survey::{Roll, Survey};
 use crate::node::tree::Entry;
 
 use crate::node::watch::{Delivery, LastPath, Shape};
@@ -423,10 +424,21 @@ impl<'m> View<'m> {
         Ok(())
     }
 
-    /// The node's bookkeeping, as far as it is wanted.
-    #[must_use]
-    pub fn state(&self, wanted: StateWanted) -> NodeInfo {
-        self.replica.state(wanted)
+    /// Goes on with an answer about the bookkeeping, for about as long as a
+    /// walk of `budget` entries takes. Returns how much of that was used, and
+    /// whether there is more.
+    pub fn survey(&self, survey: &mut Survey, budget: usize) -> (usize, bool) {
+        survey.go_on(self.replica, budget)
+    }
+
+    /// The same with a list of a node's ticks.
+    ///
+    /// # Errors
+    /// If there is no such node.
+    pub fn roll(&self, roll: &mut Roll, budget: usize) -> Result<(usize, bool), Refused> {
+        self.may_administer()?;
+        let done = roll.go_on(self.replica, budget);
+        done.ok_or_else(|| Refused::NoNode(roll.node().clone()))
     }
 
     /// Completes what was heard of the nodes, best known first, by what the
@@ -489,27 +501,6 @@ impl<'m> View<'m> {
         let names = nodes.into_iter().flatten().filter_map(Value::as_str);
         let names = names.map(|name| (NodeName::new(name), false));
         names.take(MOST_MEMBERS).collect()
-    }
-
-    /// A node's ticks that are in chains of entries, ascending; with
-    /// `current`, only those that are last changes.
-    ///
-    /// # Errors
-    /// If there is no such node.
-    pub fn ticks_of(&self, node: &str, current: bool) -> Result<Vec<u64>, Refused> {
-        self.may_administer()?;
-        let known = self.known(node)?;
-        let tree = self.replica.tree();
-        let is_head = |tick, ix| {
-            tree.get(ix).head().is_some_and(|l| {
-                l.tick() == Tick(tick) && self.replica.nodes().name(l.node()).as_str() == node
-            })
-        };
-        let present = known.present().into_iter();
-        Ok(present
-            .filter(|(t, ix)| !current || is_head(*t, *ix))
-            .map(|(t, _)| t)
-            .collect())
     }
 
     /// Forgets a node.

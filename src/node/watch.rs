@@ -13,6 +13,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 
 use crate::event::{Depths, Handle, Links, SessionId, Shared, Tock, Topic};
+use crate::node::survey::{Roll, Survey};
 use crate::node::tree::{Ix, Tree};
 use crate::path::RawPath;
 
@@ -38,7 +39,7 @@ impl Stream {
         match &self.kind {
             Kind::Subtree(_) | Kind::Monitor { .. } => true,
             Kind::Delete(deletion) => deletion.links != Links::None,
-            Kind::Enum(_) => false,
+            Kind::Enum(_) | Kind::State(_) | Kind::Ticks(_) => false,
         }
     }
 }
@@ -59,6 +60,19 @@ pub enum Kind {
     Delete(Deletion),
     /// Lists children
     Enum(Listing),
+    /// Tells of the bookkeeping
+    State(Box<Survey>),
+    /// Lists a node's ticks
+    Ticks(Box<Roll>),
+}
+
+impl Kind {
+    /// Whether it collects much before it answers: a session has one of
+    /// these at work.
+    #[must_use]
+    pub const fn is_survey(&self) -> bool {
+        matches!(self, Self::State(_) | Self::Ticks(_))
+    }
 }
 
 /// A subtree being shown.
@@ -328,7 +342,7 @@ impl Streams {
         match &stream.kind {
             Kind::Subtree(subtree) => self.by_top.entry(subtree.top).or_default().push(ix),
             Kind::Monitor { .. } => self.monitors.push(ix),
-            Kind::Delete(_) | Kind::Enum(_) => {}
+            Kind::Delete(_) | Kind::Enum(_) | Kind::State(_) | Kind::Ticks(_) => {}
         }
         if let Some(slot) = self.slots.get_mut(ix.0 as usize) {
             *slot = Some(stream);
@@ -349,7 +363,7 @@ impl Streams {
                 }
             }
             Kind::Monitor { .. } => self.monitors.retain(|i| *i != ix),
-            Kind::Delete(_) | Kind::Enum(_) => {}
+            Kind::Delete(_) | Kind::Enum(_) | Kind::State(_) | Kind::Ticks(_) => {}
         }
         self.free.push(ix);
         Some(stream)
@@ -384,7 +398,8 @@ impl Streams {
     pub fn before_removal(&mut self, tree: &Tree, ix: Ix) {
         for stream in self.slots.iter_mut().flatten() {
             match &mut stream.kind {
-                Kind::Monitor { .. } => {}
+                // no entry is kept from slice to slice
+                Kind::Monitor { .. } | Kind::State(_) | Kind::Ticks(_) => {}
                 Kind::Subtree(subtree) => {
                     subtree.last.forget(ix);
                     if let Some(walk) = &mut subtree.walk {
@@ -404,6 +419,18 @@ impl Streams {
                 }
             }
         }
+    }
+
+    /// How many answers about the bookkeeping are in the making.
+    #[cfg(test)]
+    pub(super) fn begun_surveys(&self) -> usize {
+        let kinds = self.slots.iter().flatten().map(|stream| &stream.kind);
+        let begun = kinds.filter(|kind| match kind {
+            Kind::State(survey) => survey.is_begun(),
+            Kind::Ticks(roll) => roll.is_begun(),
+            _ => false,
+        });
+        begun.count()
     }
 
     /// The streams that hear messages.

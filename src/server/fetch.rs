@@ -14,8 +14,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
+use crate::auth::{Credentials, PRIVATE};
 use crate::event::{Fetch, Fetched, NodeName};
-use crate::wire::fetch::{FetchError, Joiner};
+use crate::wire::fetch::{FetchError, Joiner, Login};
 
 /// Entries that the node takes in one turn.
 const BATCH: usize = 256;
@@ -43,6 +44,8 @@ pub struct Ways {
     pub init_timeout: Duration,
     /// Longest message that is read, in bytes
     pub frame: usize,
+    /// How to log in where that is asked for
+    pub auth: Option<Credentials>,
 }
 
 impl Ways {
@@ -210,7 +213,8 @@ async fn fetch_over(
         .await
         .map_err(slow)??;
     stream.set_nodelay(true)?;
-    let mut joiner = Joiner::new(me, peer, ways.frame);
+    let login = ways.auth.clone().map(login).transpose()?;
+    let mut joiner = Joiner::new(me, peer, ways.frame).with_login(login);
     let mut progress = start + PROGRESS;
     // what has been read and not used begins at `used`
     let (mut bytes, mut used) = (Vec::with_capacity(READ), 0);
@@ -260,6 +264,18 @@ async fn fetch_over(
     }
 }
 
+/// A login with the random numbers that it takes.
+fn login(credentials: Credentials) -> io::Result<Login> {
+    let (mut private, mut nonce) = ([0; PRIVATE], [0; 24]);
+    for bytes in [private.as_mut_slice(), &mut nonce] {
+        let mut filled = 0;
+        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            filled += rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty())?;
+        }
+    }
+    Ok(Login::new(credentials, private, nonce))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -278,6 +294,7 @@ mod tests {
             port: 27586,
             init_timeout: Duration::from_secs(5),
             frame: 1 << 20,
+            auth: None,
         };
         let known = [host("10.0.0.1", 1), host("::1", 2)];
         let rest = [

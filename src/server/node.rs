@@ -56,6 +56,8 @@ pub(super) struct Inner {
     fetches: VecDeque<Fetch>,
     /// Wakes the task that drives the backend and the timer.
     driver: Waker,
+    /// What the timer is set to
+    armed: Option<Timestamp>,
     /// Wakes who waits for the last client to go.
     last: Waker,
     /// Wakes who waits for the node to get somewhere.
@@ -151,6 +153,7 @@ impl Node {
             progress,
             fetches: VecDeque::new(),
             driver: Waker::noop().clone(),
+            armed: None,
             last: Waker::noop().clone(),
             watcher: Waker::noop().clone(),
             windows: Windows {
@@ -334,6 +337,17 @@ impl Inner {
     /// Does what the machine says is to be done, and takes in what others
     /// said, until nothing is left or clients should have their turn.
     fn settle(&mut self, now: Timestamp) {
+        self.take_turns(now);
+        // whatever came may have set a deadline, whether or not it also had
+        // something done
+        if let Some(due) = self.machine.poll_timeout()
+            && self.armed.is_none_or(|armed| due < armed)
+        {
+            self.driver.wake_by_ref();
+        }
+    }
+
+    fn take_turns(&mut self, now: Timestamp) {
         for _ in 0..INPUTS {
             while let Some(output) = self.machine.poll_output() {
                 self.carry_out(now, output);
@@ -388,10 +402,6 @@ impl Inner {
             }
             Output::Report(report) => tell(&report),
         }
-        // a new deadline concerns whoever keeps the time
-        if self.machine.poll_timeout().is_some() {
-            self.driver.wake_by_ref();
-        }
     }
 }
 
@@ -425,10 +435,14 @@ pub(super) async fn drive(node: Rc<Node>) {
     poll_fn(|cx| {
         loop {
             // settling asks the backend, which wakes this task for more
-            let due = node.with(|now, inner| {
+            node.with(|now, inner| {
                 inner.driver.clone_from(cx.waker());
                 inner.machine.handle_timeout(now);
-                inner.machine.poll_timeout()
+            });
+            // and what came may have set another deadline
+            let due = node.peek(|inner| {
+                inner.armed = inner.machine.poll_timeout();
+                inner.armed
             });
             while let Some(wanted) = node.peek(|inner| inner.fetches.pop_front()) {
                 fetching.spawn_local(fetch(Rc::clone(&node), wanted));
@@ -444,4 +458,132 @@ pub(super) async fn drive(node: Rc<Node>) {
         }
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::event::{Effect, Hail, Info, NodeName, PeerMessage, Say, Settings};
+    use crate::server::{Limits, Network};
+
+    /// A way on which comes what the test says.
+    #[derive(Clone, Default)]
+    struct Heard(Rc<RefCell<VecDeque<Input>>>);
+
+    impl Heard {
+        fn hello(&self, name: &str) {
+            let info = Info {
+                node: NodeName::new(name),
+                hail: Some(Hail {
+                    say: Say::Hello,
+                    boot: 7,
+                    addr: Vec::new(),
+                    sum: None,
+                }),
+                ..Info::default()
+            };
+            let message = Box::new(PeerMessage::Info(info));
+            self.0.borrow_mut().push_back(Input::Peer(message));
+        }
+    }
+
+    impl Backend for Heard {
+        fn take(&mut self, _: Effect) {}
+
+        fn poll(&mut self, _: &mut Context<'_>) -> Poll<Input> {
+            let next = self.0.borrow_mut().pop_front();
+            next.map_or(Poll::Pending, Poll::Ready)
+        }
+    }
+
+    #[derive(Default)]
+    struct Flag(AtomicBool);
+
+    impl Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn start(heard: &Heard) -> Rc<Node> {
+        let options = Options {
+            name: NodeName::new("a"),
+            begin: Begin::Join(Vec::new()),
+            force: false,
+            wait_sync: None,
+            give_up: None,
+            listen: Vec::new(),
+            root_topic: Vec::new(),
+            network: Some(Network {
+                mqtt: crate::config::Mqtt::default(),
+                ping: Settings::PING,
+                delete: Settings::DELETE,
+                links: 5,
+                boot: 1,
+            }),
+            ways: Ways {
+                auth: None,
+                hostmap: std::collections::BTreeMap::new(),
+                domain: None,
+                port: 1,
+                init_timeout: Duration::from_secs(1),
+                frame: 1 << 20,
+            },
+            buffer: 10,
+            frame: 1 << 20,
+            limits: Limits::default(),
+        };
+        let node = Node::start(&options, Some(Box::new(heard.clone())), Vec::new());
+        Rc::new(node.expect("it can start"))
+    }
+
+    /// An answer to a hello is due after a moment, and until then nothing is
+    /// to be done: once the timer was left as it was, and joining nodes
+    /// waited for up to two seconds.
+    #[test]
+    fn a_deadline_that_a_message_sets_counts_at_once() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let _context = runtime.enter();
+        let flag = Arc::new(Flag::default());
+        let waker = Waker::from(Arc::clone(&flag));
+        let mut cx = Context::from_waker(&waker);
+        let deadlines = |node: &Node| node.peek(|i| (i.armed, i.machine.poll_timeout()));
+
+        // heard by whoever keeps the time
+        let heard = Heard::default();
+        let node = start(&heard);
+        let mut driver = pin!(drive(Rc::clone(&node)));
+        assert!(driver.as_mut().poll(&mut cx).is_pending());
+        let (before, due) = deadlines(&node);
+        assert_eq!(before, due);
+        heard.hello("b");
+        assert!(driver.as_mut().poll(&mut cx).is_pending());
+        let (armed, due) = deadlines(&node);
+        assert!(due < before, "the answer is due before all else");
+        assert_eq!(armed, due);
+
+        // heard in somebody else's turn
+        let heard = Heard::default();
+        let node = start(&heard);
+        let mut driver = pin!(drive(Rc::clone(&node)));
+        assert!(driver.as_mut().poll(&mut cx).is_pending());
+        flag.0.store(false, Ordering::Relaxed);
+        node.with(|_, _| ());
+        assert!(!flag.0.load(Ordering::Relaxed), "nothing has happened");
+        heard.hello("b");
+        node.with(|_, _| ());
+        assert!(flag.0.load(Ordering::Relaxed), "the timer is set anew");
+        assert!(driver.as_mut().poll(&mut cx).is_pending());
+        let (armed, due) = deadlines(&node);
+        assert_eq!(armed, due);
+    }
 }

@@ -50,7 +50,7 @@ impl NewFile {
         self.done = true;
         // the new name, too, outlives a power cut
         let directory = self.path.parent().filter(|d| !d.as_os_str().is_empty());
-        File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+        File::open(directory.unwrap_or_else(|| Path::new(".")))?.sync_all()
     }
 }
 

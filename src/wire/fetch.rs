@@ -11,6 +11,7 @@
 //! its messages all the same, they are acknowledged. Records are decoded in
 //! one pass, into memory that is used again.
 
+mod login;
 pub(in crate::wire) mod reply;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use crate::path::{Path, PathRef, RawPath};
 use crate::wire::client::{self, fields};
 use crate::wire::frame::FrameError;
 
+pub use login::Login;
 use reply::{Flaw, Reply, uint};
 
 /// What a greeting of this program's kind names if `markers` is understood.
@@ -43,8 +45,14 @@ pub enum FetchError {
     #[error("it has no data yet")]
     NotReady,
     /// It wants to know who asks.
-    #[error("it requires login (`{0}`)")]
+    #[error("it requires login (`{0}`): set 'conn.auth'")]
     Login(String),
+    /// It wants to know that in another way.
+    #[error("it requires login by `{0}`, and 'conn.auth' has `{1}`")]
+    Method(String, &'static str),
+    /// It does not accept who asks: its words
+    #[error("it refuses the login: {0}")]
+    NotLoggedIn(String),
     /// It answers with an error: its words
     #[error("it refuses: {0}")]
     Refused(String),
@@ -68,6 +76,8 @@ pub enum FetchError {
 enum Stage {
     /// The peer is to greet.
     Greeting,
+    /// It is to accept who asks.
+    Login,
     /// Entries come.
     Trees,
     /// The bookkeeping comes.
@@ -116,6 +126,7 @@ const SEQ_STATE: u64 = 4;
 pub struct Joiner {
     me: NodeName,
     peer: NodeName,
+    login: Option<Login>,
     walker: Walker,
     frame: usize,
     stage: Stage,
@@ -140,6 +151,7 @@ impl Joiner {
         Self {
             me: me.clone(),
             peer: peer.clone(),
+            login: None,
             walker: Walker::new(),
             frame,
             stage: Stage::Greeting,
@@ -162,6 +174,13 @@ impl Joiner {
             records: 0,
             output: Vec::new(),
         }
+    }
+
+    /// Logs in, if the peer asks for it.
+    #[must_use]
+    pub fn with_login(mut self, login: Option<Login>) -> Self {
+        self.login = login;
+        self
     }
 
     /// Reads on in what the peer has sent: how many bytes were used, and what
@@ -217,7 +236,7 @@ impl Joiner {
                     self.stage = Stage::Over;
                     return Ok((used, Step::Done));
                 }
-                Stage::Greeting | Stage::Trees | Stage::State => {}
+                Stage::Greeting | Stage::Login | Stage::Trees | Stage::State => {}
             }
             let rest = bytes.get(used..).unwrap_or(&[]);
             let Some((reply, len)) = self.message(rest)? else {
@@ -317,12 +336,21 @@ impl Joiner {
     /// Whatever is no record.
     fn take_other(&mut self, reply: &Reply<'_>, seq: Option<u64>) -> Result<Step, FetchError> {
         let mine = self.trees.iter().any(|tree| Some(tree.seq) == seq) || seq == Some(SEQ_STATE);
-        if let Some(error) = reply.error.filter(|_| mine || reply.seq.is_none()) {
+        let mine = (mine || reply.seq.is_none()) && self.stage != Stage::Login;
+        if let Some(error) = reply.error.filter(|_| mine) {
             let words = Reader::new(error).text().ok().flatten();
             return Err(FetchError::Refused(words.unwrap_or("an error").to_owned()));
         }
         match self.stage {
             Stage::Greeting => self.greeted(reply, seq)?,
+            Stage::Login => {
+                if let Some(login) = &mut self.login
+                    && login.hear(reply, seq, &mut self.output)?
+                {
+                    self.stage = Stage::Trees;
+                    self.ask();
+                }
+            }
             Stage::Trees => {
                 let ended = reply.state == Some(b"\xa3end");
                 if let Some(tree) = self.trees.iter_mut().find(|tree| Some(tree.seq) == seq)
@@ -358,7 +386,10 @@ impl Joiner {
         if node != self.peer.as_str() {
             return Err(FetchError::Other(NodeName::new(node)));
         }
-        if let Some(method) = greeting.get("auth").and_then(login) {
+        let method = greeting.get("auth").and_then(login);
+        if let Some(method) = method
+            && self.login.is_none()
+        {
             return Err(FetchError::Login(method.to_owned()));
         }
         if uint(greeting.get("tick")).is_none() {
@@ -370,6 +401,10 @@ impl Joiner {
         // no window: nothing is numbered then
         write::map(&mut self.output, 1);
         field(&mut self.output, "seq", 0);
+        if let (Some(method), Some(login)) = (method, &mut self.login) {
+            self.stage = Stage::Login;
+            return login.begin(method, &mut self.output);
+        }
         self.stage = Stage::Trees;
         self.ask();
         Ok(())

@@ -7,8 +7,11 @@ mod properties;
 
 use std::borrow::Cow;
 
-use moat::event::{Info, NodeInfo, NodeName, PeerMessage, Tick, TickSet, Tock, Update};
+use moat::event::{
+    ChainEnd, Event, Info, NamedLink, NodeInfo, NodeName, PeerMessage, Tick, TickSet, Tock, Update,
+};
 use moat::node::time::Timestamp;
+use moat::path::RawPath;
 use moat::wire::cluster::{Assembler, AssemblerLimits, Topic, decode, encode, update_size};
 use serde_json::{Value as Json, json};
 
@@ -128,6 +131,28 @@ fn assert_size(update: &Update, len: usize) {
         (len..=len + slack).contains(&size),
         "{size} for {len}: {update:?}"
     );
+}
+
+/// The bound was one byte off where a node without a tick sends again.
+#[test]
+fn the_smallest_update_is_no_smaller_than_it_may_be() {
+    let mut path = RawPath::new();
+    path.push(&[0x90]);
+    let update = Update {
+        event: Event {
+            path,
+            chain: vec![NamedLink {
+                node: NodeName::new("a"),
+                tick: Tick(1),
+            }],
+            end: ChainEnd::Cut,
+            tock: Tock(0),
+            value: None,
+        },
+        again: Some((NodeName::new("a"), None)),
+    };
+    let len = encoded(&PeerMessage::Update(update.clone())).len();
+    assert_size(&update, len);
 }
 
 #[test]

@@ -301,6 +301,7 @@ fn to(peer: &str, ports: &[u16]) -> Fetch {
 /// Nothing but what is handed in leads to a peer.
 fn ways() -> Ways {
     Ways {
+        auth: None,
         hostmap: [("rec".to_owned(), ("127.0.0.1".to_owned(), 1))].into(),
         domain: None,
         port: 1,

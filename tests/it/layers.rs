@@ -75,7 +75,7 @@ const TABLE: &[Row] = &[
     ("node::network", &[DATA, "node::*"]),
     ("node::machine", &[DATA, "node::*"]),
     // bytes of messages
-    ("wire", &[DATA, "node::*"]),
+    ("wire", &[DATA, "node::*", "auth"]),
     // shells
     ("backend", &[DATA, "node::*", "wire", "config"]),
     ("store", &[DATA, "node::*", "wire"]),

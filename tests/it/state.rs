@@ -85,12 +85,12 @@ fn each(bytes: &[u8], piece: usize, mut f: impl FnMut(Found<'_>)) {
     let mut reader = Reader::new();
     for piece in bytes.chunks(piece) {
         reader.feed(piece);
-        while let Some(found) = reader.next() {
+        while let Some(found) = reader.poll() {
             f(found);
         }
     }
     reader.end();
-    while let Some(found) = reader.next() {
+    while let Some(found) = reader.poll() {
         f(found);
     }
 }

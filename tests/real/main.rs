@@ -2,7 +2,8 @@
 //! library.
 //!
 //! A test whose tool is missing is listed as ignored, with the reason in
-//! brackets. Under `tests/run`, which installs the tools, it fails.
+//! brackets. Under `tests/run`, which installs the tools, it fails. What
+//! lacks a privilege, as to make network namespaces, is left out there too.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -19,6 +20,7 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
+use support::hosts;
 use support::original::{Broker, installed, mosquitto, python, python_with};
 
 /// What a test needs that may not be there.
@@ -38,10 +40,28 @@ enum Needs {
     Tables,
     /// The original's server, so also a broker
     Original,
+    /// Hosts of their own, one with Mosquitto
+    Hosts,
+}
+
+/// Why a test cannot run.
+enum Missing {
+    /// A program that can be installed
+    Tool(String),
+    /// A privilege, of which no program can provide itself
+    Privilege(String),
 }
 
 impl Needs {
-    fn met(self) -> Result<(), String> {
+    fn met(self) -> Result<(), Missing> {
+        self.tools().map_err(Missing::Tool)?;
+        match self {
+            Self::Hosts => hosts::permitted().map_err(Missing::Privilege),
+            _ => Ok(()),
+        }
+    }
+
+    fn tools(self) -> Result<(), String> {
         match self {
             Self::Nothing => Ok(()),
             Self::Mosquitto => mosquitto().map(drop),
@@ -50,6 +70,7 @@ impl Needs {
             Self::Python => python().map(drop),
             Self::Tables => python_with("pycountry").map(drop),
             Self::Original => python().and_then(|_| mosquitto()).map(drop),
+            Self::Hosts => mosquitto().and_then(|_| installed("ip")).map(drop),
         }
     }
 }
@@ -69,8 +90,10 @@ impl Tests {
                 test();
                 Ok(())
             }),
-            Some(why) if self.required => Trial::test(name, move || Err(Failed::from(why))),
-            Some(why) => Trial::test(name, || Ok(()))
+            Some(Missing::Tool(why)) if self.required => {
+                Trial::test(name, move || Err(Failed::from(why)))
+            }
+            Some(Missing::Tool(why) | Missing::Privilege(why)) => Trial::test(name, || Ok(()))
                 .with_kind(why)
                 .with_ignored_flag(true),
         };

@@ -9,6 +9,7 @@ mod agreement;
 mod begin;
 mod commands;
 mod files;
+mod hosts;
 mod load;
 mod mixed;
 mod trouble;
@@ -18,6 +19,7 @@ use crate::Tests;
 pub(crate) fn add(tests: &mut Tests, broker_port: u16) {
     begin::add(tests, broker_port);
     commands::add(tests, broker_port);
+    hosts::add(tests);
     agreement::add(tests);
     files::add(tests, broker_port);
     mixed::add(tests);

@@ -59,15 +59,20 @@ pub(crate) fn program() -> PathBuf {
 /// The program with none of the user's own settings.
 pub(crate) fn bare(cwd: Option<&Path>) -> Command {
     let mut command = command(program());
+    without_settings(&mut command);
+    if let Some(cwd) = cwd {
+        command.current_dir(cwd);
+    }
+    command
+}
+
+/// Takes the user's own settings from a command.
+pub(crate) fn without_settings(command: &mut Command) {
     for name in ["MOAT_CONFIG", "MOAT_HOST", "MOAT_PORT", "MOAT_AUTH"] {
         command.env_remove(name);
     }
     command.env("HOME", "/nonexistent");
     command.env_remove("XDG_CONFIG_HOME");
-    if let Some(cwd) = cwd {
-        command.current_dir(cwd);
-    }
-    command
 }
 
 impl Server {

@@ -17,6 +17,7 @@
 
 pub(crate) mod conn;
 pub(crate) mod good;
+pub(crate) mod hosts;
 pub(crate) mod join;
 pub(crate) mod json;
 pub(crate) mod moat;

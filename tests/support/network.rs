@@ -247,25 +247,29 @@ pub(crate) struct Held {
 impl Held {
     /// Asks the server on that port.
     pub(crate) fn of(port: u16) -> Self {
-        let mut conn = Conn::open(port);
+        Self::over(&mut Conn::open(port))
+    }
+
+    /// Asks the server at the other end.
+    pub(crate) fn over(conn: &mut Conn) -> Self {
         let mut entries = BTreeMap::new();
         for (action, first) in [("get_tree", None), ("get_tree_internal", Some(Value::Null))] {
             let stream = conn.stream(json!({"action": action, "path": [], "nchain": -1}));
-            let mut base: Vec<Value> = Vec::new();
+            // the elements as texts, the first one before all others
+            let first: Vec<String> = first.iter().map(Value::to_string).collect();
+            let mut base = first.clone();
             for record in stream {
                 let depth = record["depth"].as_u64().unwrap_or(0);
-                base.truncate(usize::try_from(depth).expect("a depth"));
-                base.extend(elements(&record["path"]));
-                let path: Vec<&Value> = first.iter().chain(&base).collect();
-                let path = json!(path).to_string();
-                if let Some(entry) = entry(&record) {
-                    entries.insert(path, entry);
+                base.truncate(first.len() + usize::try_from(depth).expect("a depth"));
+                base.extend(elements(&record["path"]).iter().map(Value::to_string));
+                if let Some(entry) = entry(record) {
+                    entries.insert(format!("[{}]", base.join(",")), entry);
                 }
             }
         }
         Self {
             entries,
-            ..Self::books(&mut conn)
+            ..Self::books(conn)
         }
     }
 
@@ -311,15 +315,22 @@ impl Held {
     /// behind them (chains may be cut: one begins with the other), and what
     /// they know of events.
     pub(crate) fn difference(&self, other: &Self) -> Option<String> {
+        let entries = || {
+            let paths = self.entries.keys().chain(other.entries.keys());
+            paths.into_iter().find_map(|path| {
+                match (self.entries.get(path), other.entries.get(path)) {
+                    (Some(a), Some(b)) if a.agrees(b) => None,
+                    (a, b) => Some(format!("{path}: {a:?} and {b:?}")),
+                }
+            })
+        };
+        self.difference_in_books(other).or_else(entries)
+    }
+
+    /// Where two nodes differ in what they know of events, if they do.
+    fn difference_in_books(&self, other: &Self) -> Option<String> {
         if !self.is_complete() || !other.is_complete() {
             return Some(format!("missing: {} and {}", self.missing, other.missing));
-        }
-        let paths = self.entries.keys().chain(other.entries.keys());
-        for path in paths {
-            match (self.entries.get(path), other.entries.get(path)) {
-                (Some(a), Some(b)) if a.agrees(b) => {}
-                (a, b) => return Some(format!("{path}: {a:?} and {b:?}")),
-            }
         }
         if self.ticks != other.ticks {
             return Some(format!("ticks: {:?} and {:?}", self.ticks, other.ticks));
@@ -360,13 +371,13 @@ fn join_ranges(ranges: &mut Vec<(u64, u64)>) {
 }
 
 /// A path's elements, in whichever form it comes.
-fn elements(path: &Value) -> Vec<Value> {
+fn elements(path: &Value) -> &[Value] {
     let list = path.get("$path").unwrap_or(path);
-    list.as_array().cloned().unwrap_or_default()
+    list.as_array().map_or(&[], Vec::as_slice)
 }
 
-fn entry(record: &Value) -> Option<Entry> {
-    let value = record.get("value")?.clone();
+fn entry(mut record: Value) -> Option<Entry> {
+    let value = record.as_object_mut()?.remove("value")?;
     let mut chain = Vec::new();
     let mut link = &record["chain"];
     while let (Some(node), Some(tick)) = (link["node"].as_str(), link["tick"].as_u64()) {
@@ -384,31 +395,30 @@ fn entry(record: &Value) -> Option<Entry> {
 
 /// Waits until these servers of ours hold the same, and nothing is missing.
 pub(crate) fn agree(nodes: &[&Node]) -> Held {
+    let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+    agree_over(&names, |n| Conn::open(nodes[n].port))
+}
+
+/// The same of servers wherever they are: `open` connects to the one with
+/// that place among `names`.
+pub(crate) fn agree_over(names: &[&str], open: impl Fn(usize) -> Conn) -> Held {
     let mut last = String::new();
     let found = eventually("all nodes hold the same", AGREEMENT, || {
-        let complete = nodes.iter().all(|node| {
-            let books = Held::books(&mut Conn::open(node.port));
-            if !books.is_complete() {
-                last = format!("'{}' misses {}", node.name, books.missing);
+        let mut conns: Vec<Conn> = (0..names.len()).map(&open).collect();
+        let mut same = |ask: fn(&mut Conn) -> Held, differ: fn(&Held, &Held) -> Option<String>| {
+            let held: Vec<Held> = conns.iter_mut().map(ask).collect();
+            let (first, others) = held.split_first()?;
+            for (other, name) in others.iter().zip(&names[1..]) {
+                if let Some(difference) = differ(first, other) {
+                    last = format!("{} and {name}: {difference}", names[0]);
+                    return None;
+                }
             }
-            books.is_complete()
-        });
-        if !complete {
-            return None;
-        }
-        let held: Vec<Held> = nodes.iter().map(|node| node.holds()).collect();
-        let (first, others) = held.split_first()?;
-        let differing = others.iter().zip(&nodes[1..]).find_map(|(other, node)| {
-            let difference = first.difference(other)?;
-            Some(format!("{} and {}: {difference}", nodes[0].name, node.name))
-        });
-        match differing {
-            None => Some(first.clone()),
-            Some(difference) => {
-                last = difference;
-                None
-            }
-        }
+            held.into_iter().next()
+        };
+        // what takes long to read is read when it can be the same
+        same(Held::books, Held::difference_in_books)?;
+        same(Held::over, Held::difference)
     });
     found.unwrap_or_else(|e| panic!("{e}: {last}"))
 }

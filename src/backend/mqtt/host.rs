@@ -34,9 +34,18 @@ pub(super) struct Host {
 }
 
 impl Host {
-    /// The server in that role, if the configuration allows it.
-    pub(super) fn new(setup: &Setup, now: Instant) -> Option<Self> {
-        let mqtt = &setup.config;
+    /// The server in that role, if the configuration allows it. Looks for
+    /// names and programs, which may take long.
+    pub(super) async fn find(setup: &Setup) -> Option<Self> {
+        let (mqtt, place, packet) = (setup.config.clone(), setup.place(), setup.packet);
+        let found =
+            tokio::task::spawn_blocking(move || Self::new(&mqtt, &place, packet, super::now()));
+        found
+            .await
+            .unwrap_or_else(|why| std::panic::resume_unwind(why.into_panic()))
+    }
+
+    fn new(mqtt: &config::Mqtt, place: &str, packet: usize, now: Instant) -> Option<Self> {
         let may = match mqtt.embedded {
             Embedded::Never => false,
             Embedded::Auto => mqtt.uri.is_default(),
@@ -46,16 +55,13 @@ impl Host {
             return None;
         }
         let Some(addresses) = addresses(mqtt) else {
-            tracing::warn!(
-                "server.mqtt.embedded is ignored: {} is not this machine",
-                setup.place()
-            );
+            tracing::warn!("server.mqtt.embedded is ignored: {place} is not this machine");
             return None;
         };
         let is_installed = mqtt.embedded == Embedded::Auto && is_installed("mosquitto");
         Some(Self {
             addresses,
-            packet: setup.packet,
+            packet,
             not_before: if is_installed { now + INSTALLED } else { now },
             broker: None,
         })
@@ -231,13 +237,7 @@ mod tests {
         if let Some(uri) = uri {
             mqtt.uri = BrokerUri::parse(uri).unwrap();
         }
-        let setup = Setup::new(super::super::Options {
-            mqtt,
-            root: vec!["r".to_owned()],
-            node: crate::event::NodeName::new("n"),
-            will: Vec::new(),
-        });
-        Host::new(&setup, super::super::now())
+        Host::new(&mqtt, "there", 1 << 20, super::super::now())
     }
 
     #[test]

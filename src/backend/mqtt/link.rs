@@ -1,5 +1,5 @@
-//! What passes between the node's thread and the one that talks to the
-//! broker: two queues, each bounded by number and bytes.
+//! What passes between the node and who talks to the broker, be it a task or
+//! a thread: two queues, each bounded by number and bytes.
 //!
 //! Neither side waits for the other. A batch is handed over under one lock,
 //! and its receiver is woken once. What does not fit is dropped and marked:

@@ -28,7 +28,7 @@ use super::transport::{Stream, TransportError};
 use super::words::Words;
 use super::{Setup, now, transport};
 
-/// Bytes that one read takes at most.
+/// Bytes that one turn takes, and the least for which there is room.
 const READ: usize = 64 << 10;
 /// Bytes to write beyond which nothing more is encoded.
 const ENOUGH: usize = 256 << 10;
@@ -209,18 +209,24 @@ impl<'a> Session<'a> {
 
     /// Reads until there is nothing more, or somebody else's turn.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SessionError>> {
-        loop {
+        let mut taken = 0;
+        while taken < READ {
             self.reader.bytes.reserve(READ);
             let read = self.stream.read_buf(&mut self.reader.bytes);
-            if ready!(pin!(read).poll(cx))? == 0 {
+            let n = ready!(pin!(read).poll(cx))?;
+            if n == 0 {
                 return Poll::Ready(Err(SessionError::Closed));
             }
+            taken += n;
             self.heard = now();
             while let Some(packet) = self.reader.next()? {
                 self.handle(packet)?;
             }
             self.link.deliver(&mut self.batch);
         }
+        // there may be more, but others share this thread
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn handle(&mut self, packet: Packet) -> Result<(), SessionError> {

@@ -1,9 +1,11 @@
-//! The thread that talks to the broker: one connection after the other, for
-//! ever, at intervals that grow while there is none.
+//! Who talks to the broker: one connection after the other, for ever, at
+//! intervals that grow while there is none.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::{JoinSet, LocalSet};
 use tokio::time::Instant;
 
 use super::dice::Dice;
@@ -22,8 +24,8 @@ const AFTER_PANIC: Duration = Duration::from_secs(1);
 /// A connection that has held this long was a good one.
 const GOOD: Duration = Duration::from_secs(10);
 
-/// Talks to the broker until the backend ends.
-pub(super) fn run(setup: &Setup, link: &Link) {
+/// Does that on a thread that has nothing else to do.
+pub(super) fn run(talk: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -35,23 +37,35 @@ pub(super) fn run(setup: &Setup, link: &Link) {
             return;
         }
     };
-    // A panic ends a connection, not the node: each begins with nothing.
-    let talk = || runtime.block_on(talk(setup, link));
-    while catch_unwind(AssertUnwindSafe(talk)).is_err() {
-        tracing::error!("the connection to the broker failed in a way that it must not");
-        link.down();
-        std::thread::sleep(AFTER_PANIC);
-    }
+    LocalSet::new().block_on(&runtime, talk);
     // a look-up of a name may still be under way
     runtime.shutdown_background();
 }
 
-async fn talk(setup: &Setup, link: &Link) {
+/// Talks to the broker until the backend ends.
+pub(super) async fn keep_talking(setup: &Arc<Setup>, link: &Arc<Link>) {
+    let mut task = JoinSet::new();
+    loop {
+        task.spawn_local(talk(Arc::clone(setup), Arc::clone(link)));
+        // A panic ends a connection, not the node: each begins with nothing.
+        match task.join_next().await {
+            Some(Err(why)) if why.is_panic() => {
+                tracing::error!("the connection to the broker failed in a way that it must not");
+                link.down();
+                tokio::time::sleep(AFTER_PANIC).await;
+            }
+            _ => return,
+        }
+    }
+}
+
+async fn talk(setup: Arc<Setup>, link: Arc<Link>) {
+    let (setup, link) = (&*setup, &*link);
     let mut dice = Dice::random();
     let mut words = Words::new(&setup.node, setup.part, &mut dice, now());
     let mut outage = Outage::default();
     #[cfg(feature = "broker")]
-    let mut host = Host::new(setup, now());
+    let mut host = Host::find(setup).await;
     #[cfg(feature = "broker")]
     if host.is_some() {
         outage.stagger = host::STAGGER;

@@ -74,7 +74,11 @@ async fn tls(
 ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, TransportError> {
     let name = ServerName::try_from(config.uri.host().to_owned())
         .map_err(|why| TransportError::Tls(why.to_string()))?;
-    TlsConnector::from(Arc::new(tls_config(config)?))
+    // files are read, some of them large
+    let config = config.clone();
+    let config = tokio::task::spawn_blocking(move || tls_config(&config)).await;
+    let config = config.map_err(|why| TransportError::Tls(why.to_string()))??;
+    TlsConnector::from(Arc::new(config))
         .connect(name, tcp)
         .await
         .map_err(|why| TransportError::Tls(why.to_string()))

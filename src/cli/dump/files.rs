@@ -445,7 +445,7 @@ fn record(
     let mut reader = Reader::new();
     reader.feed(&record.to_bytes());
     reader.end();
-    match reader.next() {
+    match reader.poll() {
         Some(Found::Event(event)) if event.value.is_some() => writer.entry(out, event),
         Some(Found::Event(event)) => writer.change(out, event),
         Some(Found::Books(books)) => writer.books(out, books),

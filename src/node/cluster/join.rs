@@ -302,14 +302,16 @@ impl Cluster {
             .push_back(super::Act::Fetch(Fetch { id, peer, addr }));
     }
 
-    /// Something has come of a fetch. Returns the entries that changed.
+    /// Something has come of a fetch. The entries that changed are appended
+    /// to `changed`.
     pub fn handle_fetched(
         &mut self,
         now: Timestamp,
         replica: &mut Replica,
         id: u64,
         fetched: &Fetched<'_>,
-    ) -> Vec<Ix> {
+        changed: &mut Vec<Ix>,
+    ) {
         self.now = now;
         let comparing = self.diverged.is_fetching(id);
         let joining = match &self.phase {
@@ -320,7 +322,7 @@ impl Cluster {
             _ => false,
         };
         if !comparing && !joining {
-            return Vec::new();
+            return;
         }
         match fetched {
             Fetched::Entry(event) => {
@@ -329,9 +331,8 @@ impl Cluster {
                 if comparing {
                     self.note_fetched(replica, event);
                 }
-                match applied {
-                    Ok(Applied::Changed(ix)) => vec![ix],
-                    _ => Vec::new(),
+                if let Ok(Applied::Changed(ix)) = applied {
+                    changed.push(ix);
                 }
             }
             Fetched::State(info, tock) => {
@@ -339,20 +340,11 @@ impl Cluster {
                 if comparing {
                     self.note_known(info);
                 }
-                replica.inform(info)
+                changed.extend(replica.inform(info));
             }
-            Fetched::Done if comparing => {
-                self.compared(replica);
-                Vec::new()
-            }
-            Fetched::Done => {
-                self.become_ready(replica);
-                Vec::new()
-            }
-            Fetched::Failed(_) if comparing => {
-                self.diverged.failed(now);
-                Vec::new()
-            }
+            Fetched::Done if comparing => self.compared(replica),
+            Fetched::Done => self.become_ready(replica),
+            Fetched::Failed(_) if comparing => self.diverged.failed(now),
             Fetched::Failed(why) => {
                 if let Phase::Joining(joining) = &mut self.phase
                     && let Some((_, peer)) = joining.current.take()
@@ -360,7 +352,6 @@ impl Cluster {
                     self.report(Report::FetchFailed(peer, (*why).to_owned()));
                     self.fetch_next(replica);
                 }
-                Vec::new()
             }
         }
     }

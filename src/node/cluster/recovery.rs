@@ -108,7 +108,10 @@ impl Cluster {
         {
             return;
         }
-        self.report(Report::Split(remote.clone()));
+        // one that was late with its turn was never away
+        if !remote.is_empty() {
+            self.report(Report::Split(remote.clone()));
+        }
         let wait = self.cycle().mul_f64(1.0 - half_to(place));
         self.recovery = Some(Recovery {
             place,

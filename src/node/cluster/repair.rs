@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use crate::event::{Link, NodeInfo, NodeName, Tick, TickSet};
 use crate::node::merge::Replica;
+use crate::node::ticks::Look;
 use crate::node::time::Timestamp;
 use crate::node::tree::Ix;
 
-use super::{Act, Cluster, Report};
+use super::{Act, Cluster, Counts, Report};
 
 /// Cycles after which an event is given up that its own node does not have,
 /// counted from the last time that anything was answered.
@@ -87,10 +88,7 @@ impl Cluster {
             self.asking.progress = self.now;
         }
         if before == 0 {
-            for (name, set) in replica.holes().take(16) {
-                let report = Report::Missing(name.clone(), set.count());
-                self.acts.push_back(Act::Report(report));
-            }
+            self.report(Report::Missing(Counts::of(replica.holes())));
         }
         if self.asking.at.is_none() {
             self.asking.wait = self.gap();
@@ -115,7 +113,8 @@ impl Cluster {
             return;
         }
         self.asking.at = None;
-        if !self.is_up() {
+        // who fetches all does not have it sent as well
+        if !self.is_up() || !self.is_ready() {
             return;
         }
         let lately = self.gap() * 2;
@@ -171,9 +170,8 @@ impl Cluster {
         if lost.is_empty() {
             return;
         }
-        for (name, set) in &lost {
-            self.report(Report::GivenUp(name.clone(), set.count()));
-        }
+        let counts = Counts::of(lost.iter().map(|(name, set)| (name, set)));
+        self.report(Report::GivenUp(counts));
         let info = NodeInfo {
             known: Some(lost),
             ..NodeInfo::default()
@@ -253,18 +251,28 @@ impl Cluster {
             if node.reported().is_empty() {
                 continue;
             }
-            let mut done = TickSet::new();
-            for (tick, ix) in node.present_among(node.reported()) {
-                if entries.len() >= SENT_AT_ONCE && !entries.contains(&ix) {
-                    more = true;
-                    break;
+            let (mut done, mut superseded) = (TickSet::new(), TickSet::new());
+            'all: for range in node.reported().ranges() {
+                let (mut from, to) = range.into_inner();
+                while from <= to {
+                    // no more than can be sent now: there may be millions
+                    let part = node.part(from..=to, SENT_AT_ONCE, Look::All);
+                    for (tick, ix) in part.present {
+                        if entries.len() >= SENT_AT_ONCE && !entries.contains(&ix) {
+                            more = true;
+                            break 'all;
+                        }
+                        entries.insert(ix);
+                        done.insert(tick);
+                    }
+                    for range in part.superseded {
+                        done.insert_range(range.clone());
+                        superseded.insert_range(range);
+                    }
+                    from = part.upto + 1;
                 }
-                entries.insert(ix);
-                done.insert(tick);
             }
-            let superseded = node.superseded_among(node.reported());
             if !superseded.is_empty() {
-                done.insert_all(&superseded);
                 known.push((name.clone(), superseded));
             }
             if !done.is_empty() {

@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::event::{NodeName, Tick};
 
+use super::Counts;
+use super::counts::NAMED;
+
 /// Why a node must stop.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -30,10 +33,10 @@ pub enum Report {
     Ready(Tick),
     /// The network was split; who was away
     Split(Vec<NodeName>),
-    /// Events that nobody has are given up: of which node, how many
-    GivenUp(NodeName, u64),
-    /// Events are missing: of which node, how many
-    Missing(NodeName, u64),
+    /// Events that nobody has are given up: of which nodes, how many
+    GivenUp(Counts),
+    /// Events are missing: of which nodes, how many
+    Missing(Counts),
     /// Nothing is missing any more.
     Complete,
     /// Another server with this node's name is about.
@@ -51,13 +54,18 @@ impl fmt::Display for Report {
             Self::Ready(tick) => write!(f, "ready, at tick {}", tick.0),
             Self::Split(away) => {
                 f.write_str("the network was split; back again:")?;
-                away.iter().try_for_each(|n| write!(f, " '{n}'"))
+                let mut named = away.iter().take(NAMED);
+                named.try_for_each(|n| write!(f, " '{n}'"))?;
+                match away.len().saturating_sub(NAMED) {
+                    0 => Ok(()),
+                    more => write!(f, " and {more} more"),
+                }
             }
-            Self::GivenUp(node, n) => write!(
+            Self::GivenUp(lost) => write!(
                 f,
-                "{n} change(s) of '{node}' are lost: nobody has them, and they are marked as known"
+                "{lost} are lost: nobody has them, and they are marked as known"
             ),
-            Self::Missing(node, n) => write!(f, "{n} change(s) of '{node}' are missing"),
+            Self::Missing(missing) => write!(f, "{missing} are missing"),
             Self::Complete => f.write_str("nothing is missing any more"),
             Self::Clash => f.write_str("another server with this node's name is in the network"),
             Self::Differs(node) => write!(f, "'{node}' holds other data: comparing"),

@@ -28,6 +28,42 @@ fn superseded(r: &Replica, name: &str) -> TickSet {
         .superseded()
 }
 
+/// The original ends its start with the first rule whose type it does not
+/// know, and warns of the first converter without codec.
+#[test]
+fn what_rules_name_stands_before_them() {
+    let orders = [
+        ["match", "conv", "x", "type", "codec"],
+        ["codec", "conv", "x", "match", "type"],
+        ["type", "match", "codec", "conv", "x"],
+    ];
+    for sections in orders {
+        // as a client writes them, and as they come from another node
+        let (mut here, mut there) = (replica("a"), replica("b"));
+        for name in sections {
+            let mut path = RawPath::new();
+            path.push_nil();
+            path.push_str(name);
+            path.push_str("entry");
+            let ix = here.ensure(Ix::ROOT, path.as_ref()).unwrap();
+            here.write(ix, Some(b"\x80")).unwrap();
+            there.apply(&here.event(ix)).unwrap();
+        }
+        for replica in [here, there] {
+            let mut order = Vec::new();
+            let mut at = replica.tree().get(replica.internal()).first_child();
+            while let Some(ix) = at {
+                order.push(replica.tree().get(ix).key()[1..].to_vec());
+                at = replica.tree().get(ix).next_sibling();
+            }
+            let place = |name: &str| order.iter().position(|n| n == name.as_bytes()).unwrap();
+            assert_eq!(order.len(), 5);
+            assert!(place("type") < place("match"), "{sections:?}");
+            assert!(place("codec") < place("conv"), "{sections:?}");
+        }
+    }
+}
+
 #[test]
 fn a_successor_is_applied_and_supersedes() {
     let (mut a, mut b) = (replica("a"), replica("b"));

@@ -1,6 +1,6 @@
 //! Which tick of a node belongs to which entry.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
@@ -17,7 +17,13 @@ pub(super) struct Index {
     base: u64,
     recent: VecDeque<Page>,
     older: HashMap<u64, Page, FixedState>,
+    /// How many of `older` each block of neighbouring pages has: the way
+    /// through them in order
+    blocks: BTreeMap<u64, u64>,
 }
+
+/// Pages of a block.
+const BLOCK: u64 = 64;
 
 /// Pages that stand side by side.
 const RECENT: usize = 4096;
@@ -46,6 +52,7 @@ impl Index {
             base: 0,
             recent: VecDeque::new(),
             older: HashMap::with_hasher(key),
+            blocks: BTreeMap::new(),
         }
     }
 
@@ -89,7 +96,12 @@ impl Index {
                 page.insert(at, ix);
             }
         } else {
-            self.older.entry(page).or_insert(Page::EMPTY).insert(at, ix);
+            let blocks = &mut self.blocks;
+            let place = self.older.entry(page).or_insert_with(|| {
+                *blocks.entry(page / BLOCK).or_default() += 1;
+                Page::EMPTY
+            });
+            place.insert(at, ix);
         }
     }
 
@@ -116,6 +128,7 @@ impl Index {
         if let Some(page) = self.recent.pop_front() {
             if !page.is_empty() {
                 self.older.insert(self.base, page);
+                *self.blocks.entry(self.base / BLOCK).or_default() += 1;
             }
             self.base += 1;
         }
@@ -138,17 +151,44 @@ impl Index {
             && p.remove(at, ix) == 0
         {
             self.older.remove(&page);
+            if let Some(pages) = self.blocks.get_mut(&(page / BLOCK)) {
+                *pages -= 1;
+                if *pages == 0 {
+                    self.blocks.remove(&(page / BLOCK));
+                }
+            }
         }
     }
 
     /// Shows all, ascending.
     pub(super) fn each(&self, mut f: impl FnMut(u64, Ix)) {
-        // one number a page, to be sorted; the recent ones come after them
-        let mut older: Vec<_> = self.older.iter().map(|(n, p)| (*n, p)).collect();
-        older.sort_unstable_by_key(|(n, _)| *n);
-        let recent = (self.base..).zip(&self.recent);
-        for (page, p) in older.into_iter().chain(recent) {
-            p.list(|at, ix| f(page * PAGE + u64::from(at), ix));
+        self.each_from(0, |tick, ix| {
+            f(tick, ix);
+            true
+        });
+    }
+
+    /// Shows those from `from` on, ascending, as long as `f` wants more.
+    pub(super) fn each_from(&self, from: u64, mut f: impl FnMut(u64, Ix) -> bool) {
+        let first = from / PAGE;
+        let older = self
+            .blocks
+            .range(first / BLOCK..)
+            .flat_map(|(block, _)| (0..BLOCK).map(move |n| block * BLOCK + n))
+            .filter(|page| *page >= first)
+            .filter_map(|page| Some((page, self.older.get(&page)?)));
+        let start = first.max(self.base);
+        let skipped = usize::try_from(start - self.base).unwrap_or(usize::MAX);
+        let recent = self.recent.range(skipped.min(self.recent.len())..);
+        let mut more = true;
+        for (page, p) in older.chain((start..).zip(recent)) {
+            p.list(|at, ix| {
+                let tick = page * PAGE + u64::from(at);
+                more = more && (tick < from || f(tick, ix));
+            });
+            if !more {
+                return;
+            }
         }
     }
 }
@@ -298,7 +338,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn pages_are_a_map(ops in prop::collection::vec((tick(), any::<bool>(), 0u32..3), 0..400)) {
+        fn pages_are_a_map(
+            ops in prop::collection::vec((tick(), any::<bool>(), 0u32..3), 0..400),
+            parts in prop::collection::vec((tick(), 1usize..50), 0..10),
+        ) {
             let mut index = Index::new(FixedState::with_seed(1));
             let mut model = BTreeMap::new();
             for (tick, add, ix) in ops {
@@ -314,9 +357,20 @@ mod tests {
                 }
                 prop_assert_eq!(index.get(tick), model.get(&tick).copied());
             }
+            let all: Vec<(u64, Ix)> = model.into_iter().collect();
             let mut list = Vec::new();
             index.each(|tick, ix| list.push((tick, ix)));
-            prop_assert_eq!(list, model.into_iter().collect::<Vec<_>>());
+            prop_assert_eq!(&list, &all);
+            // from everywhere on, as many as are wanted
+            for (from, most) in parts {
+                let mut list = Vec::new();
+                index.each_from(from, |tick, ix| {
+                    list.push((tick, ix));
+                    list.len() < most
+                });
+                let some = all.iter().filter(|(tick, _)| *tick >= from).take(most);
+                prop_assert_eq!(list, some.copied().collect::<Vec<_>>());
+            }
         }
     }
 }

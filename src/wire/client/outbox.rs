@@ -7,8 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::event::{
-    Chain, ChainEnd, Handle, Link, Message, NodeInfo, NodeName, Payload, Sink, State, Tick,
-    TickSet, To, Tock,
+    Books, Chain, ChainEnd, Handle, Link, Message, NodeName, Payload, Sink, State, To, Tock,
 };
 use crate::msgpack::{EXT_PATH, write};
 use crate::path::PathRef;
@@ -330,7 +329,10 @@ fn encode_rare(map: &mut Map<'_>, message: &Message<'_>, tock: Tock, windows: Wi
             map.key(b"\xa4node");
             write::str(map.out, node.as_str());
             map.key(b"\xa4tick");
-            write_tick(map.out, tick);
+            match tick {
+                None => write::nil(map.out),
+                Some(tick) => write::uint(map.out, tick.0),
+            }
             map.key(b"\xa4qlen");
             write::uint(map.out, u64::from(windows.most.max(LEAST_WINDOW)));
             // how this server is recognised: others do not send it
@@ -398,16 +400,14 @@ fn encode_rare(map: &mut Map<'_>, message: &Message<'_>, tock: Tock, windows: Wi
             map.out.extend_from_slice(pairs);
             map.tock(tock);
         }
-        Message::Ticks(ticks) => {
+        Message::Ticks { count, ticks } => {
             map.begin(2);
             map.key(b"\xa6result");
-            write::array(map.out, ticks.len());
-            for tick in ticks {
-                write::uint(map.out, *tick);
-            }
+            write::array(map.out, count);
+            map.out.extend_from_slice(ticks);
             map.tock(tock);
         }
-        Message::Info { node, info } => map.info(node, info, tock),
+        Message::Info { node, books } => map.books(node, books, tock),
         Message::Members(view) => {
             map.begin(members::ITEMS + 1);
             members::write_items(map.out, view);
@@ -584,73 +584,40 @@ impl Map<'_> {
         }
     }
 
-    fn info(&mut self, node: &NodeName, info: &NodeInfo, tock: Tock) {
-        let sets = [
-            ("known", &info.known),
-            ("present", &info.present),
-            ("deleted", &info.deleted),
-            ("missing", &info.missing),
-            ("remote_missing", &info.remote_missing),
+    fn books(&mut self, node: &NodeName, books: &Books, tock: Tock) {
+        let sections = [
+            ("nodes", &books.nodes),
+            ("known", &books.known),
+            ("present", &books.present),
+            ("deleted", &books.deleted),
+            ("missing", &books.missing),
+            ("remote_missing", &books.remote_missing),
         ];
-        let n = sets.iter().filter(|(_, set)| set.is_some()).count()
-            + usize::from(info.ticks.is_some())
-            + usize::from(info.node_drop.is_some())
-            + usize::from(info.debug);
+        let n = sections.iter().filter(|(_, s)| s.is_some()).count()
+            + usize::from(books.node_drop.is_some())
+            + usize::from(books.debug);
         self.begin(n + 2);
-        if let Some(ticks) = &info.ticks {
-            write::str(self.out, "nodes");
-            write::map(self.out, ticks.len());
-            for (node, tick) in ticks {
-                write::str(self.out, node.as_str());
-                write_tick(self.out, *tick);
-            }
-        }
-        for (name, set) in sets {
-            if let Some(set) = set {
+        for (name, section) in sections {
+            if let Some(section) = section {
                 write::str(self.out, name);
-                write::map(self.out, set.len());
-                for (node, ticks) in set {
-                    write::str(self.out, node.as_str());
-                    write_ticks(self.out, ticks);
-                }
+                write::map(self.out, section.count);
+                self.out.extend_from_slice(&section.pairs);
             }
         }
-        if let Some(names) = &info.node_drop {
+        if let Some(names) = &books.node_drop {
             write::str(self.out, "node_drop");
             write::array(self.out, names.len());
             for name in names {
                 write::str(self.out, name.as_str());
             }
         }
-        if info.debug {
+        if books.debug {
             write::str(self.out, "debug");
             write::map(self.out, 0);
         }
         self.key(b"\xa4node");
         write::str(self.out, node.as_str());
         self.tock(tock);
-    }
-}
-
-fn write_tick(out: &mut Vec<u8>, tick: Option<Tick>) {
-    match tick {
-        None => write::nil(out),
-        Some(tick) => write::uint(out, tick.0),
-    }
-}
-
-/// Ascending; a single tick as a number, more as a pair whose end is not
-/// part of it.
-fn write_ticks(out: &mut Vec<u8>, ticks: &TickSet) {
-    write::array(out, ticks.intervals());
-    for range in ticks.ranges() {
-        if range.start() == range.end() {
-            write::uint(out, *range.start());
-        } else {
-            write::array(out, 2);
-            write::uint(out, *range.start());
-            write::uint(out, range.end().saturating_add(1));
-        }
     }
 }
 

@@ -35,7 +35,8 @@ pub fn encode(message: &PeerMessage, out: &mut Vec<u8>) -> Topic {
 pub fn update_size(update: &Update) -> usize {
     // names of keys, heads of what follows, numbers at their longest
     const EVENT: usize = 26;
-    const AGAIN: usize = 29;
+    const AGAIN: usize = 21;
+    const TICK: usize = 8;
     const LINK: usize = 28;
     const VALUE: usize = 6;
     let event = &update.event;
@@ -43,7 +44,9 @@ pub fn update_size(update: &Update) -> usize {
     let links: usize = links.map(|link| LINK + link.node.as_str().len()).sum();
     let value = event.value.as_ref().map_or(0, |value| VALUE + value.len());
     let sender = update.again.as_ref();
-    let sender = sender.map_or(0, |(name, _)| AGAIN + name.as_str().len());
+    let sender = sender.map_or(0, |(name, tick)| {
+        AGAIN + name.as_str().len() + tick.map_or(0, |_| TICK)
+    });
     EVENT + event.path.as_ref().bytes().len() + links + value + sender
 }
 

@@ -1,6 +1,7 @@
 //! The joiner beside a peer that is written out here.
 
 use super::*;
+use crate::auth::Credentials;
 use crate::event::{NamedLink, Tick};
 
 fn joiner() -> Joiner {
@@ -227,6 +228,94 @@ fn who_cannot_be_fetched_from_is_told_at_the_greeting() {
     greeting[0] += 1;
     greeting.extend_from_slice(b"\xa4auth\x92\xc0\xa8password");
     greeted(&greeting);
+}
+
+/// The dialogue of the original's client, as it was recorded.
+#[test]
+fn a_password_is_proved_as_the_original_proves_it() {
+    let text = include_str!("../../../tests/vectors/client/crypto.json");
+    let vectors: serde_json::Value = serde_json::from_str(text).expect("the vectors are JSON");
+    let vector = &vectors["exchanges"][0];
+    let bytes = |name: &str| -> Vec<u8> {
+        let text = vector[name].as_str().expect("hex");
+        let pairs = (0..text.len()).step_by(2);
+        pairs
+            .map(|at| u8::from_str_radix(&text[at..at + 2], 16).expect("hex"))
+            .collect()
+    };
+    let credentials = Credentials::parse("password name=joe password=test123").unwrap();
+    let private = bytes("client_private").try_into().expect("a private key");
+    let nonce = bytes("nonce").try_into().expect("a nonce");
+    let login = Login::new(credentials, private, nonce);
+    let mut joiner = joiner().with_login(Some(login));
+
+    let mut greeting = GREETING.to_vec();
+    greeting[0] += 1;
+    greeting.extend_from_slice(b"\xa4auth\x91\xa8password");
+    assert_eq!(read(&mut joiner, &greeting), Ok(vec![]));
+    let mut wanted = b"\x81\xa3seq\x00".to_vec();
+    wanted.extend(b"\x84\xa6pubkey\xc5\x01\x00");
+    wanted.extend(bytes("client_public"));
+    wanted.extend(b"\xa6length\xcd\x04\x00\xa6action\xaediffie_hellman\xa3seq\x05");
+    assert_eq!(joiner.output(), wanted);
+    joiner.sent();
+
+    let mut reply = b"\x83\xa6pubkey\xc5\x01\x00".to_vec();
+    reply.extend(bytes("server_public"));
+    reply.extend(b"\xa3seq\x05\xa4tock\x09");
+    assert_eq!(read(&mut joiner, &reply), Ok(vec![]));
+    let mut wanted = b"\x85\xa3typ\xa8password\xa5ident\xa3joe\xa8password\xc4\x48".to_vec();
+    wanted.extend(bytes("box"));
+    wanted.extend(b"\xa6action\xa4auth\xa3seq\x06");
+    assert_eq!(joiner.output(), wanted);
+    joiner.sent();
+
+    // it asks for nothing before it is accepted
+    let start = b"\x83\xa3seq\x06\xa5state\xa5start\xa4tock\x0a";
+    assert_eq!(read(&mut joiner, start), Ok(vec![]));
+    assert_eq!(joiner.output(), b"");
+    let end = b"\x83\xa3seq\x06\xa5state\xa3end\xa4tock\x0b";
+    assert_eq!(read(&mut joiner, end), Ok(vec![]));
+    assert!(joiner.output().windows(8).any(|w| w == b"get_tree"));
+}
+
+#[test]
+fn who_is_not_accepted_is_told_why() {
+    let begin = |credentials: &str, method: &[u8]| {
+        let credentials = Credentials::parse(credentials).unwrap();
+        let login = Login::new(credentials, [7; 136], [7; 24]);
+        let mut joiner = joiner().with_login(Some(login));
+        let mut greeting = GREETING.to_vec();
+        greeting[0] += 1;
+        greeting.extend_from_slice(b"\xa4auth\x91");
+        greeting.extend_from_slice(method);
+        read(&mut joiner, &greeting).map(|_| joiner)
+    };
+    let joe = "password name=joe password=test123";
+    assert_eq!(
+        begin("root", b"\xa8password").unwrap_err(),
+        FetchError::Method("password".to_owned(), "root")
+    );
+    let refused = |mut joiner: Joiner, reply: &[u8]| read(&mut joiner, reply).unwrap_err();
+    let joiner = begin("root", b"\xa4root").unwrap();
+    let no = b"\x83\xa3seq\x06\xa4tock\x01\xa5error\xa4no!!";
+    assert_eq!(
+        refused(joiner, no),
+        FetchError::NotLoggedIn("no!!".to_owned())
+    );
+    for key in [&b"\xc4\x01\x02"[..], b"\xc4\x00", b"\x07", b"\xa1x"] {
+        let joiner = begin(joe, b"\xa8password").unwrap();
+        let mut reply = b"\x82\xa3seq\x05\xa6pubkey".to_vec();
+        reply.extend_from_slice(key);
+        let why = refused(joiner, &reply).to_string();
+        assert!(why.contains("public key"), "{why}");
+    }
+    // nobody who needs no login is told who this is
+    let credentials = Credentials::parse(joe).unwrap();
+    let login = Login::new(credentials, [7; 136], [7; 24]);
+    let mut joiner = self::joiner().with_login(Some(login));
+    assert_eq!(read(&mut joiner, GREETING), Ok(vec![]));
+    assert!(joiner.output().windows(8).any(|w| w == b"get_tree"));
 }
 
 #[test]

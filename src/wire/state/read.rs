@@ -134,7 +134,7 @@ impl Reader {
 
     /// What comes next; `None` if more bytes are needed, or if there is
     /// nothing behind the last ones.
-    pub fn next(&mut self) -> Option<Found<'_>> {
+    pub fn poll(&mut self) -> Option<Found<'_>> {
         loop {
             return match self.step()? {
                 Step::Again => continue,

@@ -6,16 +6,15 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::json;
 
 use super::load::{Account, Writer, check};
-use crate::support::network::{Network, agree};
+use crate::support::conn::Conn;
+use crate::support::network::{AGREEMENT, Held, Network, Node, agree};
 use crate::support::original::Broker;
 use crate::support::{eventually, free_port};
 use crate::{Needs, Tests};
 
-/// Acknowledged writes of a server that is killed may be lost if it had no
-/// time to tell the others: far less than this, if the broker is there.
-const UNTOLD: Duration = Duration::from_secs(1);
 /// How long a server is stopped.
 const STOPPED: Duration = Duration::from_secs(5);
 
@@ -45,8 +44,18 @@ fn three_nodes_agree_whatever_happens(config: &str) {
     let all_go_on = |more| writers.iter().for_each(|writer| writer.go_on(more));
 
     all_go_on(300);
+    // whatever of its writes another one has had cannot be lost any more
+    let mut told = ticks_at(&[&a, &b], "c");
+    assert!(!told.is_empty(), "nobody has heard of its 300 writes");
+    at_c.go_on(20);
     c.kill();
     let killed = Instant::now();
+    // its broker says so, behind all that it has had from it
+    eventually("the others know that it is gone", AGREEMENT, || {
+        [&a, &b].iter().all(|node| is_gone(node, "c")).then_some(())
+    })
+    .unwrap_or_else(|e| panic!("{e}"));
+    told.extend(ticks_at(&[&a, &b], "c"));
     let c = network.rejoin(c);
     at_c.go_on(200);
 
@@ -67,7 +76,9 @@ fn three_nodes_agree_whatever_happens(config: &str) {
     let accounts: Vec<Account> = writers.into_iter().map(Writer::stop).collect();
     let held = agree(&[&a, &b, &c]);
     let untold = |write: &super::load::Acked| {
-        write.head.1 == "c" && write.at <= killed && write.at + UNTOLD >= killed
+        let (_, node, tick) = &write.head;
+        let heard = told.iter().any(|(from, to)| (from..to).contains(&tick));
+        node == "c" && write.at <= killed && !heard
     };
     let lost = check(&held, &accounts, untold);
     let writes: usize = accounts.iter().map(|account| account.acked.len()).sum();
@@ -75,4 +86,23 @@ fn three_nodes_agree_whatever_happens(config: &str) {
     for node in [a, b, c] {
         node.end();
     }
+}
+
+/// The ticks of a node that any of these others has heard of: intervals, their
+/// ends not in them.
+fn ticks_at(others: &[&Node], name: &str) -> Vec<(u64, u64)> {
+    let books = others
+        .iter()
+        .map(|node| Held::books(&mut Conn::open(node.port)));
+    books
+        .filter_map(|mut books| books.seen.remove(name))
+        .flatten()
+        .collect()
+}
+
+/// Whether that node knows that the one of that name has gone.
+fn is_gone(node: &Node, name: &str) -> bool {
+    let members = Conn::open(node.port).request(json!({"action": "get_members"}));
+    let mut nodes = members["nodes"].as_array().into_iter().flatten();
+    nodes.any(|member| member["name"] == *name && member["gone"] == true)
 }

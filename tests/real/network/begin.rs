@@ -6,10 +6,10 @@
 use std::time::Instant;
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::conn::Conn;
-use crate::support::network::{AGREEMENT, Network, Node, agree, answers};
+use crate::support::network::{AGREEMENT, Held, Network, Node, agree, answers};
 use crate::support::original::{Broker, SLOWLY};
 use crate::support::process::run;
 use crate::support::{eventually, free_port};
@@ -50,6 +50,11 @@ pub(crate) fn add(tests: &mut Tests, broker_port: u16) {
         "network::another_server_becomes_the_broker",
         Needs::Nothing,
         another_server_becomes_the_broker,
+    );
+    tests.add(
+        "network::who_joins_before_all_is_told_ends_equal",
+        Needs::Mosquitto,
+        who_joins_before_all_is_told_ends_equal,
     );
     tests.add(
         "network::a_hundred_thousand_entries_are_fetched",
@@ -201,28 +206,77 @@ fn lines(count: u32) -> String {
         .collect()
 }
 
+/// Has a server read so many entries.
+fn fill(node: &Node, entries: u32) {
+    let mut command = crate::support::moat::kv_command(node.port);
+    command.args(["data", ":", "update", "-i", "-"]);
+    let text = lines(entries);
+    let filled = run("data update", &mut command, Some(text.as_bytes()), SLOWLY);
+    if let Err(e) = filled.and_then(crate::support::process::Output::ok) {
+        panic!("{e}");
+    }
+}
+
+/// How many of its changes a server has not seen come back from the broker.
+fn untold(node: &Node) -> u64 {
+    let members = Conn::open(node.port).request(json!({"action": "get_members"}));
+    members["outbox"].as_u64().expect("a number")
+}
+
+fn assert_filled(held: &Held, entries: u32) {
+    assert_eq!(held.entries.len(), entries as usize + 1);
+    for n in 0..entries {
+        let path = format!(r#"["many","k{}","k{}"]"#, n / 100, n % 100);
+        assert_eq!(held.entries[&path].value["n"], json!(n), "{path}");
+    }
+}
+
+/// The first has written much while there was no broker: what it then tells,
+/// what the joiner fetches and what is written meanwhile come at once.
+fn who_joins_before_all_is_told_ends_equal() {
+    const ENTRIES: u32 = 100_000;
+    let broker_port = free_port();
+    let network = Network::at(broker_port);
+    let first = network.first("one");
+    fill(&first, ENTRIES);
+    assert_eq!(untold(&first), u64::from(ENTRIES) + 1);
+    let joining = network.begin("two", &[]);
+    // Mosquitto as it comes: what does not fit into its queues is lost
+    let config = "max_queued_messages 1000";
+    let _broker = Broker::start_at(broker_port, config).unwrap_or_else(|e| panic!("{e}"));
+    let second = joining.serving();
+    println!("{} untold when it serves", untold(&first));
+    let third = network.join("three");
+    println!("{} when the next one does", untold(&first));
+    for (node, name) in [(&first, "one"), (&second, "two"), (&third, "three")] {
+        let mut conn = Conn::open(node.port);
+        for n in 0..100 {
+            conn.set(&["many", &format!("k{n}"), name], json!({"n": name}));
+        }
+        conn.set(&["many", "k0", "k0"], json!({"n": 0, "by": name}));
+    }
+    let mut held = agree(&[&first, &second, &third]);
+    assert_eq!(untold(&first), 0);
+    for n in 0..100 {
+        for name in ["one", "two", "three"] {
+            let path = format!(r#"["many","k{n}","{name}"]"#);
+            let entry = held.entries.remove(&path);
+            assert_eq!(entry.map(|e| e.value), Some(json!({"n": name})), "{path}");
+        }
+    }
+    assert_filled(&held, ENTRIES);
+}
+
 fn a_hundred_thousand_entries_are_fetched(broker_port: u16) {
     const ENTRIES: u32 = 100_000;
     let network = Network::at(broker_port);
     let first = network.first("one");
-    let mut command = crate::support::moat::kv_command(first.port);
-    command.args(["data", ":", "update", "-i", "-"]);
-    let filled = run(
-        "data update",
-        &mut command,
-        Some(lines(ENTRIES).as_bytes()),
-        SLOWLY,
-    );
-    if let Err(e) = filled.and_then(crate::support::process::Output::ok) {
-        panic!("{e}");
-    }
+    fill(&first, ENTRIES);
     let began = Instant::now();
     let second = network.join("two");
     println!("ready after {:?}", began.elapsed());
     let held = agree(&[&first, &second]);
-    assert_eq!(held.entries.len(), ENTRIES as usize + 1);
-    let last: &Value = &held.entries[r#"["many","k999","k99"]"#].value;
-    assert_eq!(last["n"], json!(ENTRIES - 1));
+    assert_filled(&held, ENTRIES);
     // and it goes on from there
     Conn::open(second.port).set(&["many"], json!("two"));
     answers(first.port, &json!(["many"]), &json!("two")).unwrap_or_else(|e| panic!("{e}"));

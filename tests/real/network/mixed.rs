@@ -19,10 +19,81 @@ pub(crate) fn add(tests: &mut Tests) {
         ours_and_the_originals_are_one_network,
     );
     tests.add(
+        "network::the_original_joins_whatever_the_order_of_the_rules",
+        Needs::Original,
+        the_original_joins_whatever_the_order_of_the_rules,
+    );
+    tests.add(
         "network::the_original_has_its_name_and_its_network",
         Needs::Original,
         the_original_has_its_name_and_its_network,
     );
+    tests.add(
+        "network::a_login_is_what_the_network_asks_for",
+        Needs::Original,
+        a_login_is_what_the_network_asks_for,
+    );
+}
+
+/// Servers log in at a peer that asks for it, as any client would.
+fn a_login_is_what_the_network_asks_for() {
+    let broker_port = free_port();
+    let _broker = Broker::start_at(broker_port, "").unwrap_or_else(|e| panic!("{e}"));
+    let port = free_port();
+    let mut network = Network::at(broker_port);
+    network.host("orig", port);
+    let original = network.original("orig", port, &["-I", "Testing"]);
+    let original = original.unwrap_or_else(|e| panic!("{e}"));
+    // it goes on although the login is switched on later
+    let mut conn = Conn::open(original.port);
+    let mut done = |request: Value| {
+        let reply = conn.request(request);
+        assert!(reply.get("error").is_none(), "{reply}");
+    };
+    done(json!({"action": "set_value", "path": ["secret"], "value": "it is"}));
+    done(json!({
+        "action": "auth_set", "typ": "root", "kind": "user", "ident": "*", "chain": null, "data": {}
+    }));
+    // SHA-256 of "test123", as the original keeps it
+    let digest = "ecd71870d1963316a97e3ac3408c9835ad8cf0f3c1bc703527c30265534f75ae";
+    for (method, record) in [
+        ("_test", json!({})),
+        ("password", json!({"password": {"$bin": digest}})),
+    ] {
+        done(json!({
+            "action": "set_internal", "path": ["auth", method, "user", "joe"], "value": record
+        }));
+    }
+    let hostmap = format!("hostmap.orig=127.0.0.1:{port}");
+    for (method, spec) in [
+        ("root", "root"),
+        ("_test", "_test name=joe"),
+        ("password", "password name=joe password=test123"),
+    ] {
+        done(json!({"action": "set_auth_typ", "typ": method}));
+        let login = network.clone().with(&hostmap);
+        let ours = login.clone().with(&format!("connect.auth={spec}"));
+        let ours = ours.join(&format!("with-{}", method.trim_matches('_')));
+        assert_eq!(ours.kv(&["data", "secret", "get", "-R"]), "it is");
+        ours.end();
+
+        let mut nobody = login.begin("nobody", &[]);
+        let told = eventually("it says what it needs", SLOWLY, || {
+            let told = nobody.process.stderr();
+            told.contains("requires login").then_some(told)
+        });
+        let told = told.unwrap_or_else(|e| panic!("{e}"));
+        assert!(told.contains(&format!("`{method}`")), "{told}");
+        assert!(nobody.process.runs());
+    }
+    let wrong = network.with(&hostmap);
+    let wrong = wrong.with("connect.auth=password name=joe password=wrong");
+    let wrong = wrong.begin("wrong", &[]);
+    eventually("it says that it is refused", SLOWLY, || {
+        let told = wrong.process.stderr();
+        told.contains("it refuses the login").then_some(())
+    })
+    .unwrap_or_else(|e| panic!("{e}"));
 }
 
 /// Writes of many kinds at one server: `name` keeps them apart from those of
@@ -179,6 +250,77 @@ fn ours_and_the_originals_are_one_network() {
     assert_well(&mut rob, "rob");
     assert_well(&mut sam, "sam");
     let _: [Node; 2] = [ann, bea];
+}
+
+/// The original takes no rule whose type it does not know yet, and has no
+/// data then: it never says that it runs.
+fn the_original_joins_whatever_the_order_of_the_rules() {
+    let broker = Broker::start().unwrap_or_else(|e| panic!("{e}"));
+    let mut network = Network::at(broker.port);
+    let ann = network.first("ann");
+    network.host("ann", ann.port);
+    let rob_port = free_port();
+    network.host("rob", rob_port);
+    let mut conn = Conn::open(ann.port);
+    let internal = [
+        (json!(["match", "num", "+"]), json!({"type": ["int"]})),
+        (
+            json!(["match", "part", "#"]),
+            json!({"type": ["int", "percent"]}),
+        ),
+        (
+            json!(["conv", "loud", "num", "#"]),
+            json!({"codec": ["text"]}),
+        ),
+        (
+            json!(["type", "int"]),
+            json!({"code": "if not isinstance(value, int): raise ValueError('no')\n",
+                "good": [0, 7], "bad": ["x"]}),
+        ),
+        (
+            json!(["type", "int", "percent"]),
+            json!({"schema": {"type": "integer", "maximum": 100},
+                "good": [0, 100], "bad": [101]}),
+        ),
+        (
+            json!(["codec", "text"]),
+            json!({"in": [["1", 1]], "decode": "return int(value)",
+                "out": [[2, "2"]], "encode": "return str(value)"}),
+        ),
+    ];
+    for (path, value) in &internal {
+        let request = json!({"action": "set_internal", "path": path, "value": value});
+        let reply = conn.request(request);
+        assert!(reply.get("error").is_none(), "{path}: {reply}");
+    }
+    conn.set(&["num", "a"], json!(5));
+    conn.set(&["part", "b"], json!(50));
+
+    let mut rob = network
+        .original("rob", rob_port, &[])
+        .unwrap_or_else(|e| panic!("{e}"));
+    let held = agree(&[("ann", ann.port), ("rob", rob_port)]);
+    assert_eq!(held.len(), internal.len() + 3, "{held:?}");
+    let said = rob.said();
+    assert!(!said.contains("exist"), "{said}");
+    // and the rules hold there
+    let mut conn = Conn::open(rob_port);
+    for (path, value, well) in [
+        (["num", "a"], json!(6), true),
+        (["num", "a"], json!("six"), false),
+        (["part", "b"], json!(99), true),
+        (["part", "b"], json!(101), false),
+    ] {
+        let request = json!({"action": "set_value", "path": path, "value": value});
+        let reply = conn.request(request);
+        assert_eq!(
+            reply.get("error").is_none(),
+            well,
+            "{path:?} {value}: {reply}"
+        );
+    }
+    answers(ann.port, &json!(["part", "b"]), &json!(99)).unwrap_or_else(|e| panic!("{e}"));
+    assert!(rob.runs(), "{}", rob.said());
 }
 
 fn the_original_has_its_name_and_its_network() {

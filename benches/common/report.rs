@@ -77,7 +77,10 @@ impl Report {
     }
 
     pub(crate) fn print(mut self) {
-        let key = |figure: &str| figure.trim_start_matches('A').parse::<u32>().unwrap_or(0);
+        let key = |figure: &str| {
+            let number = figure.trim_start_matches(|c: char| c.is_alphabetic());
+            number.parse::<u32>().unwrap_or(0)
+        };
         self.rows.sort_by_key(|row| key(row.figure));
         println!("\nMeasured on this machine (they say little by themselves):");
         for line in &self.raw {

@@ -21,9 +21,12 @@ pub(crate) enum Peer {
     Moat,
     /// Redis
     Redis,
+    /// A broker, in packets of MQTT 3.1.1
+    Mqtt,
 }
 
 impl Peer {
+    /// Those that the load generator knows
     pub(crate) const ALL: [Self; 3] = [Self::Echo, Self::Moat, Self::Redis];
 
     pub(crate) fn name(self) -> &'static str {
@@ -31,6 +34,7 @@ impl Peer {
             Self::Echo => "echo",
             Self::Moat => "moat",
             Self::Redis => "redis",
+            Self::Mqtt => "mqtt",
         }
     }
 
@@ -66,7 +70,7 @@ impl Op {
 
 /// First element of every path, and the channel of Redis' messages.
 pub(crate) const TOP: &str = "building";
-const VALUE: &str = "temperature=";
+pub(crate) const VALUE: &str = "temperature=";
 /// Entries that can be named.
 pub(crate) const MOST_KEYS: u32 = 1_000_000;
 
@@ -110,6 +114,7 @@ impl Requests {
             match peer {
                 Peer::Redis => resp_request(&mut bytes, op, key),
                 Peer::Moat | Peer::Echo => moat_request(&mut bytes, op, key),
+                Peer::Mqtt => {}
             }
             if stride == 0 {
                 stride = bytes.len();
@@ -134,14 +139,20 @@ impl Requests {
         out.extend_from_slice(&self.bytes[from..from + self.stride]);
         let request = &mut out[start..];
         if let Some(at) = self.stamp {
-            for (i, digit) in request[at..at + 8].iter_mut().enumerate() {
-                let nibble = number >> (28 - 4 * i) & 15;
-                *digit = b"0123456789abcdef"[nibble as usize];
-            }
+            put_stamp(&mut request[at..at + 8], number);
         }
         if self.numbered {
             request[self.stride - 4..].copy_from_slice(&number.to_be_bytes());
         }
+    }
+}
+
+/// Writes a stamp over eight bytes.
+#[inline]
+pub(crate) fn put_stamp(digits: &mut [u8], number: u32) {
+    for (i, digit) in digits.iter_mut().enumerate() {
+        let nibble = number >> (28 - 4 * i) & 15;
+        *digit = b"0123456789abcdef"[nibble as usize];
     }
 }
 
@@ -211,6 +222,10 @@ pub(crate) fn moat_path_request(action: &str, path: &[&str], number: u32) -> Vec
     out
 }
 
+/// The first packet to a broker: a session without name or memory, and no
+/// keep-alive.
+pub(crate) const MQTT_HELLO: &[u8] = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00";
+
 /// The client's first message: no flow control.
 pub(crate) fn hello() -> Vec<u8> {
     let mut out = Vec::new();
@@ -227,12 +242,26 @@ pub(crate) fn hello() -> Vec<u8> {
 pub(crate) fn split(peer: Peer, bytes: &[u8]) -> Result<Option<usize>> {
     match peer {
         Peer::Redis => split_resp(bytes),
+        Peer::Mqtt => split_mqtt(bytes),
         Peer::Moat | Peer::Echo => match msgpack::skip(bytes) {
             Ok(n) => Ok(Some(n)),
             Err(Fault::Incomplete) => Ok(None),
             Err(fault) => bail!("no msgpack: {fault}"),
         },
     }
+}
+
+fn split_mqtt(bytes: &[u8]) -> Result<Option<usize>> {
+    let mut rest = 0;
+    for (at, byte) in bytes.iter().skip(1).take(4).enumerate() {
+        rest |= usize::from(byte & 0x7f) << (7 * at);
+        if byte & 0x80 == 0 {
+            let length = 2 + at + rest;
+            return Ok((length <= bytes.len()).then_some(length));
+        }
+    }
+    ensure!(bytes.len() < 5, "no packet of MQTT is that long");
+    Ok(None)
 }
 
 fn split_resp(bytes: &[u8]) -> Result<Option<usize>> {
@@ -297,6 +326,7 @@ pub(crate) fn verify(peer: Peer, op: Op, reply: &[u8]) -> Result<()> {
         (Peer::Redis, Op::Get) => reply.starts_with(b"$20\r\n"),
         (Peer::Redis, Op::Set) => reply == b"+OK\r\n",
         (Peer::Redis, Op::Tell) => reply.starts_with(b":"),
+        (Peer::Mqtt, _) => true,
         (Peer::Echo, _) => field(reply, "action")?.is_some(),
         (Peer::Moat, Op::Get) => field(reply, "value")?.is_some_and(|v| v.len() == 21),
         (Peer::Moat, Op::Set | Op::Tell) => field(reply, "changed")?.is_some(),

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rustix::buffer::spare_capacity;
 use rustix::event::epoll;
 use rustix::fd::OwnedFd;
@@ -28,7 +28,7 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    /// Connects and, in our protocol, exchanges the first messages.
+    /// Connects and exchanges the protocol's first messages, if it has such.
     pub(crate) fn connect(peer: Peer, addr: SocketAddr) -> Result<Self> {
         let stream = TcpStream::connect(addr)?;
         stream.set_nodelay(true)?;
@@ -41,9 +41,19 @@ impl Lane {
             start: 0,
             end: 0,
         };
-        if peer == Peer::Moat {
-            lane.message()?;
-            lane.send(&wire::hello())?;
+        match peer {
+            Peer::Moat => {
+                lane.message()?;
+                lane.send(&wire::hello())?;
+            }
+            Peer::Mqtt => {
+                let welcome = lane.ask(wire::MQTT_HELLO)?;
+                ensure!(
+                    welcome == [0x20, 2, 0, 0],
+                    "the broker answers with {welcome:?}"
+                );
+            }
+            Peer::Echo | Peer::Redis => {}
         }
         Ok(lane)
     }

@@ -26,6 +26,8 @@ pub(crate) struct Tools {
     /// of the user's is read.
     dir: tempfile::TempDir,
     cores: Option<Cores>,
+    /// What makes programs die with this one
+    setpriv: Option<PathBuf>,
 }
 
 /// Where processes may run, as `taskset` has it.
@@ -54,6 +56,7 @@ impl Tools {
             moat,
             dir: tempfile::tempdir()?,
             cores,
+            setpriv: program("setpriv").ok(),
         })
     }
 
@@ -66,9 +69,47 @@ impl Tools {
 
     /// Our program.
     pub(crate) fn moat(&self) -> Command {
-        let mut command = Command::new(&self.moat);
+        self.command(&self.moat)
+    }
+
+    /// Our program as a server; see [`Tools::held`].
+    pub(crate) fn held_moat(&self) -> Command {
+        self.held(&self.moat)
+    }
+
+    /// A program that knows nothing of the user's configuration.
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         self.isolate(&mut command);
         command
+    }
+
+    /// The same for one that dies with this process, if that can be
+    /// arranged. It takes a millisecond more to start.
+    pub(crate) fn held(&self, program: &Path) -> Command {
+        let mut command = match &self.setpriv {
+            Some(setpriv) => {
+                let mut command = Command::new(setpriv);
+                command.args(["--pdeathsig", "KILL"]).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        self.isolate(&mut command);
+        command
+    }
+
+    /// A file among the servers'.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The Python that has the original.
+    pub(crate) fn python(&self) -> Result<PathBuf> {
+        std::env::var_os("MOAT_TEST_PYTHON")
+            .map(PathBuf::from)
+            .filter(|python| python.is_file())
+            .context("the original is missing: MOAT_TEST_PYTHON names no python that has it")
     }
 
     fn isolate(&self, command: &mut Command) {
@@ -87,9 +128,8 @@ impl Tools {
     /// The original's command line, with the port of its server, whether or
     /// not one runs there.
     pub(crate) fn original(&self, port: u16, broker: u16) -> Result<Command> {
-        let python = std::env::var_os("MOAT_TEST_PYTHON")
-            .context("the original is missing: MOAT_TEST_PYTHON names no python that has it")?;
-        let config = self.dir.path().join(format!("{port}.cfg"));
+        let python = self.python()?;
+        let config = self.file(&format!("{port}.cfg"));
         fs::write(
             &config,
             format!(
@@ -99,8 +139,7 @@ impl Tools {
                  root: !P bench.n{port}\n"
             ),
         )?;
-        let mut command = Command::new(python);
-        self.isolate(&mut command);
+        let mut command = self.command(&python);
         command.args(["-m", "moat", "-c"]).arg(config).arg("kv");
         Ok(command)
     }
@@ -112,7 +151,7 @@ impl Tools {
             .stdout(Stdio::piped())
             .spawn()?;
         let stdout = child.stdout.take().context("the echo server's output")?;
-        let mut guard = Server::of(child, Peer::Echo, 0);
+        let mut guard = Server::of(child, Peer::Echo, 0, None);
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line)?;
         guard.addr.set_port(line.trim().parse()?);
@@ -141,24 +180,23 @@ impl Tools {
                 moat
             }
             Peer::Redis => {
-                let mut redis = Command::new(program("redis-server")?);
-                self.isolate(&mut redis);
+                let mut redis = self.command(&program("redis-server")?);
                 redis
                     .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
                     .args(["--port", &port.to_string()]);
                 redis
             }
             Peer::Echo => bail!("the echo server picks its own port"),
+            Peer::Mqtt => bail!("a broker is started by itself"),
         };
         self.spawn(&mut command, peer, port)
     }
 
     pub(crate) fn start_mosquitto(&self) -> Result<Server> {
         let port = free_port()?;
-        let mut command = Command::new(program("mosquitto")?);
-        self.isolate(&mut command);
+        let mut command = self.held(&program("mosquitto")?);
         command.args(["-p", &port.to_string()]);
-        let mut server = self.spawn(&mut command, Peer::Echo, port)?;
+        let mut server = self.spawn(&mut command, Peer::Mqtt, port)?;
         server.wait_until(|| std::net::TcpStream::connect(local(port)).is_ok())?;
         Ok(server)
     }
@@ -172,17 +210,15 @@ impl Tools {
         Ok(server)
     }
 
-    fn spawn(&self, command: &mut Command, peer: Peer, port: u16) -> Result<Server> {
-        let log = self.dir.path().join(format!("{port}.log"));
+    pub(crate) fn spawn(&self, command: &mut Command, peer: Peer, port: u16) -> Result<Server> {
+        let log = self.file(&format!("{port}.log"));
         let file = File::create(&log)?;
         let child = command
             .stdout(file.try_clone()?)
             .stderr(file)
             .spawn()
             .with_context(|| format!("starting {}", command.get_program().display()))?;
-        let mut server = Server::of(child, peer, port);
-        server.log = Some(log);
-        Ok(server)
+        Ok(Server::of(child, peer, port, Some(log)))
     }
 
     /// Runs this program again as `role`; on the generator's core, with the
@@ -233,12 +269,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    fn of(child: Child, peer: Peer, port: u16) -> Self {
+    /// A process that serves at that port; what it says is in `log`.
+    pub(crate) fn of(child: Child, peer: Peer, port: u16, log: Option<PathBuf>) -> Self {
         Self {
             child,
             addr: local(port),
             peer,
-            log: None,
+            log,
         }
     }
 
@@ -261,7 +298,7 @@ impl Server {
         Ok(())
     }
 
-    fn last_words(&self) -> String {
+    pub(crate) fn last_words(&self) -> String {
         let text = self
             .log
             .as_ref()
@@ -333,6 +370,17 @@ pub(crate) fn cpu_ticks(pid: u32) -> Result<Duration> {
     let mut ticks = || -> Result<u64> { Ok(words.next().context("utime, stime")?.parse()?) };
     let ticks = ticks()? + ticks()?;
     Ok(Duration::from_millis(ticks * (1000 / USER_HZ)))
+}
+
+/// The same to the nanosecond, of the threads that are there.
+pub(crate) fn cpu_exact(pid: u32) -> Result<Duration> {
+    let mut nanos = 0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let stat = fs::read_to_string(thread?.path().join("schedstat"))?;
+        let ran = stat.split_whitespace().next().context("schedstat")?;
+        nanos += ran.parse::<u64>()?;
+    }
+    Ok(Duration::from_nanos(nanos))
 }
 
 /// Whether a request is answered.
