@@ -598,3 +598,27 @@ fn the_ticks_of_a_node_that_is_gone_are_told() {
     assert!((4..=8).contains(&told(false)), "{}", told(false));
     assert_eq!(told(true), 0);
 }
+
+/// Two servers of one name wrote beside each other for as long as neither had
+/// a turn: they heard each other's events, and did not say who they are.
+#[test]
+fn a_node_that_hears_of_ticks_it_has_not_used_says_that_it_is_there() {
+    let mut node = joined();
+    node.wait(60);
+    let own = node.machine.node().1.unwrap().0;
+    let ticks = Some(vec![(NodeName::new("me"), Some(Tick(own + 1000)))]);
+    let info = NodeInfo {
+        ticks,
+        ..NodeInfo::default()
+    };
+    node.hear_info("other", info);
+    let outputs = node.wait(3);
+    let here = outputs.iter().filter(|output| match output {
+        Output::Carry(Effect::Tell(message)) => match &**message {
+            PeerMessage::Info(info) => info.hail.as_ref().is_some_and(|h| h.say == Say::Here),
+            _ => false,
+        },
+        _ => false,
+    });
+    assert_eq!(here.count(), 1);
+}

@@ -123,8 +123,12 @@ impl World {
     /// Kills a process, unless nobody else has data.
     fn kill(&mut self, n: usize, lasts: Duration) {
         let mut others = self.nodes.iter().enumerate();
-        let other =
-            others.any(|(m, node)| m != n && node.running.as_ref().is_some_and(|r| r.serving));
+        // of two servers of one name, one is going to end
+        let name = &self.nodes[n].name;
+        let other = others.any(|(m, node)| {
+            let serves = node.running.as_ref().is_some_and(|r| r.serving);
+            m != n && node.name != *name && m < usize::from(self.plan.nodes) && serves
+        });
         if !other || self.nodes[n].running.is_none() {
             return;
         }

@@ -139,9 +139,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan of a seed; `nodes` and `events` where they are given.
+    /// The plan of a seed; `nodes` and `events` where they are given. `twins`
+    /// adds second servers of one name to the faults.
     #[must_use]
-    pub fn new(rng: &mut Rng, nodes: Option<u8>, events: u32) -> Self {
+    pub fn new(rng: &mut Rng, nodes: Option<u8>, events: u32, twins: bool) -> Self {
         let drawn = u8::try_from(rng.between(2, u64::from(NODES))).unwrap_or(NODES);
         let nodes = nodes.unwrap_or(drawn).clamp(2, NODES);
         let small = |n: u64| u8::try_from(n).unwrap_or(u8::MAX);
@@ -159,8 +160,7 @@ impl Plan {
         if faults.is_empty() {
             faults.push(Trouble::LinkBreaks);
         }
-        // nothing that is drawn later depends on it
-        if Rng::new(rng.clone().next()).chance(150) {
+        if twins {
             faults.push(Trouble::Twin);
         }
         Self {

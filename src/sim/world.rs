@@ -223,7 +223,7 @@ const AFTERWARDS: Duration = Duration::from_secs(25);
 impl World {
     pub(super) fn new(settings: &Settings) -> Self {
         let mut rng = Rng::new(settings.seed);
-        let plan = Plan::new(&mut rng, settings.nodes, settings.events);
+        let plan = Plan::new(&mut rng, settings.nodes, settings.events, settings.twins);
         let mut paths = plan.keys.clone();
         paths.push(deleters_path());
         let names = ["a", "b", "c", "d", "e", "f", "g"];

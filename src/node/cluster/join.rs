@@ -183,23 +183,25 @@ impl Cluster {
             Say::Here if older && self.is_ready() => {
                 // the other one has to go: it is told, and told again
                 self.report_clash();
-                if self.now.since(self.said) >= self.options.ping.gap {
-                    self.hail(replica, Say::Here);
-                }
+                self.say_here_soon();
             }
             Say::Here if older => {}
             // this node has data, and that may have been a late word of its
             // own earlier run: who is there will say so again when asked
             Say::Here if self.is_ready() && !self.is_sure_of(boot) => {
-                if self.now.since(self.said) >= self.options.ping.gap {
-                    self.hail(replica, Say::Hello);
-                }
+                self.say_here_soon();
             }
             Say::Here => {
                 let fault = Fault::NameTaken(self.me.clone());
                 self.fail(fault);
             }
         }
+    }
+
+    /// Another server may have this node's name: if it is there, it answers.
+    fn say_here_soon(&mut self) {
+        let at = self.now.after(self.options.ping.gap);
+        self.here_at.get_or_insert(at);
     }
 
     /// Whether an older run of this name was heard before, long enough ago.
@@ -397,6 +399,7 @@ impl Cluster {
             self.skip_ticks(replica);
             if self.is_up() {
                 self.announce_skipped(replica);
+                self.say_here_soon();
             }
         }
     }
