@@ -39,6 +39,8 @@ pub struct Settings {
     pub nodes: Option<u8>,
     /// Inputs to nodes and acts of clients, before everything is mended
     pub events: u32,
+    /// Whether second servers of one name are among the faults
+    pub twins: bool,
     /// A bug to plant
     pub plant: Option<Plant>,
     /// Keep a line of everything that happens
@@ -58,6 +60,7 @@ impl Settings {
             seed,
             nodes: None,
             events: EVENTS,
+            twins: false,
             plant: None,
             trace: false,
             hash: 1,

@@ -48,6 +48,10 @@ pub(super) struct SimArgs {
     #[arg(short, long, value_name = "N")]
     jobs: Option<usize>,
 
+    /// Start second servers of a node's name as well
+    #[arg(long)]
+    twins: bool,
+
     /// Print everything that happens
     #[arg(long)]
     trace: bool,
@@ -63,6 +67,7 @@ impl SimArgs {
         Settings {
             nodes: self.nodes,
             events: self.events,
+            twins: self.twins,
             plant: self
                 .plant
                 .as_deref()
@@ -76,6 +81,9 @@ impl SimArgs {
     /// The command that shows one history again.
     fn replay(&self, seed: u64) -> String {
         let mut command = format!("moat kv sim --seed {seed}");
+        if self.twins {
+            command += " --twins";
+        }
         if let Some(nodes) = self.nodes {
             command += &format!(" --nodes {nodes}");
         }

@@ -138,6 +138,8 @@ pub struct Cluster {
     here_at: Option<Timestamp>,
     /// When to tell the ticks that somebody else seems to lack
     ticks_at: Option<Timestamp>,
+    /// When somebody told all ticks, and nobody seemed to lack one
+    ticks_told: Timestamp,
     /// When to look after what has no time of its own
     check_at: Option<Timestamp>,
     /// When this node last said anything of itself
@@ -151,10 +153,12 @@ pub struct Cluster {
     founded: bool,
     /// When there was a way to the others for the first time
     first_up: Option<Timestamp>,
-    /// This run's events have later ticks
+    /// This run's events have later ticks, since it last left some out
     begun_after: Tick,
     /// This run's last tick
     own_tick: Tick,
+    /// Ticks of this run before that
+    own_before: TickSet,
     /// Own ticks that will never be: the others are told before a write
     skipped: Option<TickSet>,
     /// What has been given up, and is not in this node's own books yet
@@ -187,6 +191,7 @@ impl Cluster {
             ties: VecDeque::new(),
             here_at: None,
             ticks_at: None,
+            ticks_told: now,
             check_at: Some(now),
             said: now,
             clashed: None,
@@ -196,6 +201,7 @@ impl Cluster {
             first_up: None,
             begun_after: Tick(0),
             own_tick: Tick(0),
+            own_before: TickSet::new(),
             skipped: None,
             given_up: None,
             next_fetch: 0,
@@ -363,8 +369,7 @@ impl Cluster {
             return false;
         };
         if update.again.is_none() && head.node == self.me {
-            // what an earlier run of this node said is news
-            let known = head.tick > self.begun_after;
+            let known = self.is_own(head.tick);
             self.outbox.came_back(head.tick.0);
             if self.outbox.has_kept() {
                 self.pump(replica);
@@ -376,6 +381,12 @@ impl Cluster {
             self.members.heard(now, sender);
         }
         true
+    }
+
+    /// Whether this run has made the event of this tick of its name. What an
+    /// earlier run said, or another server of the name, is news.
+    fn is_own(&self, tick: Tick) -> bool {
+        (tick > self.begun_after && tick <= self.own_tick) || self.own_before.contains(tick.0)
     }
 
     /// Something was said about ticks. Returns whether it concerns this
@@ -551,7 +562,10 @@ impl Cluster {
                     self.push(PeerMessage::Ping(turn));
                 }
                 Acted::Say(turn) => self.push(PeerMessage::Ping(turn)),
-                Acted::Tagged => self.ask_now(replica),
+                Acted::Tagged => {
+                    self.ask_now(replica);
+                    self.tell_ticks_sometimes(replica);
+                }
                 Acted::Accepted { .. } => {}
                 Acted::Split {
                     place,

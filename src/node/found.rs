@@ -518,3 +518,107 @@ fn a_later_tick_of_an_earlier_run_is_kept_clear_of() {
     let (_, tick) = node.machine.node();
     assert!(tick.unwrap().0 > earlier + (1 << 20));
 }
+
+/// An event of another server of this node's name that came after this node
+/// had heard of a later tick, and had left some out, was taken for this node's
+/// own.
+#[test]
+fn a_node_tells_its_events_from_those_of_another_server_of_its_name() {
+    let mut node = joined();
+    let persisted = |node: &mut Node, tick: u64| {
+        node.hear(&PeerMessage::Update(Update {
+            event: Event {
+                path: path("x"),
+                chain: vec![NamedLink {
+                    node: NodeName::new("me"),
+                    tick: Tick(tick),
+                }],
+                end: ChainEnd::Start,
+                tock: Tock(1000 + tick),
+                value: Some(Box::new([1])),
+            },
+            again: None,
+        }));
+        let outputs = node.outputs();
+        outputs.iter().any(|o| matches!(o, Output::Persist(_)))
+    };
+    node.wait(60);
+    node.write("y");
+    let own = node.machine.node().1.unwrap().0;
+    assert!(persisted(&mut node, own + 1000), "it is beyond");
+    node.write("y");
+    let later = node.machine.node().1.unwrap().0;
+    assert!(later > own + 1000, "{later}");
+    assert!(persisted(&mut node, own + 1001), "it is between");
+    assert!(!persisted(&mut node, own), "it is this node's");
+    assert!(!persisted(&mut node, later), "it is this node's as well");
+}
+
+/// One node had heard of the last ticks of a node that did not come back, and
+/// the others had not. Nobody ever told them.
+#[test]
+fn the_ticks_of_a_node_that_is_gone_are_told() {
+    // how often, and whether somebody else does as well
+    let told = |others: bool| {
+        let mut node = Node::settled();
+        let gone = |tick| NodeInfo {
+            ticks: Some(vec![
+                (NodeName::new("me"), Some(Tick(1))),
+                (NodeName::new("gone"), Some(Tick(tick))),
+            ]),
+            ..NodeInfo::default()
+        };
+        node.hear_info("x", gone(5));
+        node.wait(60);
+        let mut told = 0;
+        for _ in 0..10 {
+            node.hear(&PeerMessage::Ping(Turn::Ping {
+                node: NodeName::new("x"),
+                value: Some((1, 0)),
+                history: vec![NodeName::new("x"), NodeName::new("me")],
+                mark: None,
+            }));
+            if others {
+                node.hear_info("x", gone(5));
+            }
+            let ticks = |output: &Output| match output {
+                Output::Carry(Effect::Tell(message)) => match &**message {
+                    PeerMessage::Info(info) => {
+                        let mut ticks = info.info.ticks.iter().flatten();
+                        ticks.any(|t| *t == (NodeName::new("gone"), Some(Tick(5))))
+                    }
+                    _ => false,
+                },
+                _ => false,
+            };
+            told += node.wait(24).iter().filter(|o| ticks(o)).count();
+        }
+        told
+    };
+    assert!((4..=8).contains(&told(false)), "{}", told(false));
+    assert_eq!(told(true), 0);
+}
+
+/// Two servers of one name wrote beside each other for as long as neither had
+/// a turn: they heard each other's events, and did not say who they are.
+#[test]
+fn a_node_that_hears_of_ticks_it_has_not_used_says_that_it_is_there() {
+    let mut node = joined();
+    node.wait(60);
+    let own = node.machine.node().1.unwrap().0;
+    let ticks = Some(vec![(NodeName::new("me"), Some(Tick(own + 1000)))]);
+    let info = NodeInfo {
+        ticks,
+        ..NodeInfo::default()
+    };
+    node.hear_info("other", info);
+    let outputs = node.wait(3);
+    let here = outputs.iter().filter(|output| match output {
+        Output::Carry(Effect::Tell(message)) => match &**message {
+            PeerMessage::Info(info) => info.hail.as_ref().is_some_and(|h| h.say == Say::Here),
+            _ => false,
+        },
+        _ => false,
+    });
+    assert_eq!(here.count(), 1);
+}

@@ -2,12 +2,13 @@
 //!
 //! [`Replica`] is tree, ticks and tock together. [`Replica::write`] makes an
 //! event of this node; [`Replica::apply`] takes in any node's event. Which of
-//! two concurrent events wins depends on nothing but the two: the greater
-//! `(tock, node name, tick)` of their newest links. So all nodes that have
-//! seen the same events hold the same values, in whatever order they came.
+//! two events wins depends on nothing but the two: the greater `(tock, node
+//! name, tick)` of their newest links. So all nodes that have seen the same
+//! events hold the same values, in whatever order they came.
 //!
-//! Differs from the original, which lets the later arrival win a tie and a
-//! write win over any concurrent deletion (`docs/replication.md`).
+//! Differs from the original, which lets the later arrival win a tie, a write
+//! win over any concurrent deletion, and the later tick of a node that started
+//! again win over a greater tock (`docs/replication.md`).
 
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
@@ -51,8 +52,8 @@ pub struct Replica {
     changes: Changes,
     /// Sum of the marks of the newest events of all entries with a value
     sum: u64,
-    /// The last event taken in had the tock of the one it was measured with
-    tied: bool,
+    /// The original may decide otherwise on the last event taken in
+    contested: bool,
     /// Nodes of the original are in the network.
     mixed: bool,
 }
@@ -93,7 +94,7 @@ impl Replica {
             old: Vec::new(),
             changes,
             sum: 0,
-            tied: false,
+            contested: false,
             mixed: false,
         }
     }
@@ -166,11 +167,12 @@ impl Replica {
         self.sum
     }
 
-    /// Whether the last event taken in was decided by its node's name: both
-    /// had the same tock.
+    /// Whether the original may decide otherwise on the last event taken in:
+    /// its tock was that of the event it was measured with, or what the tocks
+    /// say is not what the chains say.
     #[must_use]
-    pub const fn was_tied(&self) -> bool {
-        self.tied
+    pub const fn was_contested(&self) -> bool {
+        self.contested
     }
 
     /// Whether nodes of the original are in the network.
@@ -416,7 +418,7 @@ impl Replica {
     /// If an element of the path cannot name an entry.
     pub fn apply(&mut self, event: &Event) -> Result<Applied, ElemError> {
         self.saw_tock(event.tock);
-        self.tied = false;
+        self.contested = false;
         let mut links = Vec::with_capacity(event.chain.len());
         for NamedLink { node, tick } in &event.chain {
             let node = self.nodes.ensure(node.as_str());
@@ -446,21 +448,31 @@ impl Replica {
             }
             return Ok(Applied::Ignored);
         }
-        if newer(&chain, new) {
-            self.supersede(&absent(&links, &chain));
-            return Ok(Applied::Ignored);
-        }
-        let follows = newer(&links, old);
-        self.tied = !follows && event.tock == entry.tock();
-        if follows || self.rank(event.tock, new) > self.rank(entry.tock(), old) {
+        let wins = self.rank(event.tock, new) > self.rank(entry.tock(), old);
+        // what the chains say is nearly always the same, but for a node that
+        // started again without the tocks of its earlier run
+        let (stale, follows) = (newer(&chain, new), newer(&links, old));
+        let by_chain = if stale {
+            Some(false)
+        } else {
+            follows.then_some(true)
+        };
+        self.contested = match by_chain {
+            Some(taken) => taken != wins,
+            None => event.tock == entry.tock(),
+        };
+        if wins {
             self.take(ix, event, &links, &chain);
             return Ok(Applied::Changed(ix));
         }
         self.supersede(&absent(&links, &chain));
+        if stale && !self.contested {
+            return Ok(Applied::Ignored);
+        }
         Ok(Applied::Lost(ix))
     }
 
-    /// What decides between concurrent events.
+    /// What decides between events of one entry.
     fn rank(&self, tock: Tock, head: Link) -> (Tock, &str, Tick) {
         (tock, self.nodes.name(head.node()).as_str(), head.tick())
     }
@@ -689,181 +701,4 @@ fn absent(links: &[Link], chain: &[Link]) -> Vec<Link> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn replica(name: &str) -> Replica {
-        Replica::new(&NodeName::new(name), 1, 7)
-    }
-
-    fn path(name: &str) -> RawPath {
-        let mut path = RawPath::new();
-        path.push_str(name);
-        path
-    }
-
-    fn write(r: &mut Replica, name: &str, value: Option<&[u8]>) -> Event {
-        let ix = r.ensure(Ix::ROOT, path(name).as_ref()).unwrap();
-        r.write(ix, value).unwrap();
-        r.event(ix)
-    }
-
-    fn value<'a>(r: &'a Replica, name: &str) -> Option<&'a [u8]> {
-        let ix = r.tree().resolve(Ix::ROOT, path(name).as_ref()).unwrap()?;
-        r.tree().get(ix).value()
-    }
-
-    fn superseded(r: &Replica, name: &str) -> TickSet {
-        r.nodes()
-            .get(r.nodes().find(name).unwrap())
-            .unwrap()
-            .superseded()
-    }
-
-    /// The original ends its start with the first rule whose type it does not
-    /// know, and warns of the first converter without codec.
-    #[test]
-    fn what_rules_name_stands_before_them() {
-        let orders = [
-            ["match", "conv", "x", "type", "codec"],
-            ["codec", "conv", "x", "match", "type"],
-            ["type", "match", "codec", "conv", "x"],
-        ];
-        for sections in orders {
-            // as a client writes them, and as they come from another node
-            let (mut here, mut there) = (replica("a"), replica("b"));
-            for name in sections {
-                let mut path = RawPath::new();
-                path.push_nil();
-                path.push_str(name);
-                path.push_str("entry");
-                let ix = here.ensure(Ix::ROOT, path.as_ref()).unwrap();
-                here.write(ix, Some(b"\x80")).unwrap();
-                there.apply(&here.event(ix)).unwrap();
-            }
-            for replica in [here, there] {
-                let mut order = Vec::new();
-                let mut at = replica.tree().get(replica.internal()).first_child();
-                while let Some(ix) = at {
-                    order.push(replica.tree().get(ix).key()[1..].to_vec());
-                    at = replica.tree().get(ix).next_sibling();
-                }
-                let place = |name: &str| order.iter().position(|n| n == name.as_bytes()).unwrap();
-                assert_eq!(order.len(), 5);
-                assert!(place("type") < place("match"), "{sections:?}");
-                assert!(place("codec") < place("conv"), "{sections:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_successor_is_applied_and_supersedes() {
-        let (mut a, mut b) = (replica("a"), replica("b"));
-        let first = write(&mut a, "x", Some(b"\x01"));
-        b.apply(&first).unwrap();
-        let second = write(&mut b, "x", Some(b"\x02"));
-        assert_eq!(second.chain.len(), 2, "built on the other's event");
-        assert!(matches!(a.apply(&second), Ok(Applied::Changed(_))));
-        assert_eq!(value(&a, "x"), Some(&b"\x02"[..]));
-        let third = write(&mut a, "x", Some(b"\x03"));
-        b.apply(&third).unwrap();
-        assert_eq!(superseded(&b, "a"), TickSet::from_iter([1..=1]));
-        assert_eq!(b.apply(&second), Ok(Applied::Ignored));
-        assert_eq!(value(&b, "x"), Some(&b"\x03"[..]));
-    }
-
-    #[test]
-    fn a_tie_ends_the_same_everywhere() {
-        let (mut a, mut b) = (replica("a"), replica("b"));
-        let from_a = write(&mut a, "x", Some(b"\x0a"));
-        let from_b = write(&mut b, "x", Some(b"\x0b"));
-        assert_eq!(from_a.tock, from_b.tock);
-        a.apply(&from_b).unwrap();
-        b.apply(&from_a).unwrap();
-        assert_eq!(value(&a, "x"), Some(&b"\x0b"[..]));
-        assert_eq!(value(&b, "x"), Some(&b"\x0b"[..]));
-        assert_eq!(superseded(&a, "a"), superseded(&b, "a"));
-    }
-
-    #[test]
-    fn a_later_deletion_wins_over_a_concurrent_write() {
-        let (mut a, mut b, mut c) = (replica("a"), replica("b"), replica("c"));
-        let start = write(&mut a, "x", Some(b"\x01"));
-        b.apply(&start).unwrap();
-        let set = write(&mut a, "x", Some(b"\x02"));
-        b.saw_tock(Tock(100));
-        let deletion = write(&mut b, "x", None);
-        c.apply(&deletion).unwrap();
-        assert!(matches!(c.apply(&set), Ok(Applied::Lost(_))));
-        a.apply(&deletion).unwrap();
-        assert_eq!((value(&a, "x"), value(&c, "x")), (None, None));
-    }
-
-    #[test]
-    fn a_re_creation_starts_a_new_chain() {
-        let (mut a, mut b) = (replica("a"), replica("b"));
-        let set = write(&mut a, "x", Some(b"\x01"));
-        b.apply(&set).unwrap();
-        b.apply(&write(&mut a, "x", None)).unwrap();
-        let again = write(&mut b, "x", Some(b"\x02"));
-        assert_eq!(again.chain.len(), 1);
-        assert_eq!(again.end, ChainEnd::Start);
-        assert_eq!(superseded(&b, "a"), TickSet::from_iter([1..=2]));
-    }
-
-    #[test]
-    fn a_cut_chain_is_completed_by_the_longer_one() {
-        let (mut a, mut b, mut c) = (replica("a"), replica("b"), replica("c"));
-        b.apply(&write(&mut a, "x", Some(b"\x01"))).unwrap();
-        let whole = write(&mut b, "x", Some(b"\x02"));
-        let mut cut = whole.clone();
-        cut.chain.truncate(1);
-        cut.end = ChainEnd::Cut;
-        c.apply(&cut).unwrap();
-        assert!(c.nodes().find("a").is_none());
-        c.apply(&whole).unwrap();
-        let a_known = c.nodes().get(c.nodes().find("a").unwrap()).unwrap();
-        assert!(a_known.missing().is_empty() && a_known.entry(Tick(1)).is_some());
-    }
-
-    #[test]
-    fn changes_can_be_asked_for_again() {
-        let mut a = replica("a");
-        write(&mut a, "x", Some(b"\x01"));
-        let (run, n) = a.at();
-        write(&mut a, "y", Some(b"\x01"));
-        write(&mut a, "z", Some(b"\x01"));
-        write(&mut a, "y", Some(b"\x02"));
-        let paths: Vec<RawPath> = a
-            .changed_since(run, n)
-            .unwrap()
-            .into_iter()
-            .map(|ix| a.path(ix))
-            .collect();
-        assert_eq!(paths, [path("z"), path("y")]);
-        assert_eq!(a.changed_since(run, n + 3), Some(vec![]));
-        assert_eq!(a.changed_since(run, n + 4), None, "from the future");
-        assert_eq!(a.changed_since(run + 1, n), None, "another run");
-    }
-
-    #[test]
-    fn the_last_tick_is_refused() {
-        let mut a = replica("a");
-        a.saw_tock(Tock(MAX_COUNTER + 1));
-        assert_eq!(a.write(Ix::ROOT, None), Err(Exhausted));
-        assert_eq!(a.tick(), None);
-    }
-
-    #[test]
-    fn a_node_that_owns_an_entry_stays() {
-        let (mut a, mut b) = (replica("a"), replica("b"));
-        b.apply(&write(&mut a, "x", Some(b"\x01"))).unwrap();
-        let node = b.nodes().find("a").unwrap();
-        assert_eq!(b.drop_node(node), Err(Tick(1)));
-        let mine = write(&mut b, "x", Some(b"\x02"));
-        assert_eq!(mine.chain.len(), 2);
-        assert_eq!(b.drop_node(node), Ok(()));
-        let ix = b.ensure(Ix::ROOT, path("x").as_ref()).unwrap();
-        assert_eq!(b.event(ix).chain.len(), 1);
-    }
-}
+mod tests;

@@ -199,10 +199,10 @@ impl<K: Sink> Machine<K> {
     pub fn handle_event(&mut self, event: &crate::event::Event) {
         let applied = self.replica.apply(event);
         if let (Ok(Applied::Changed(ix) | Applied::Lost(ix)), true) =
-            (&applied, self.replica.was_tied())
+            (&applied, self.replica.was_contested())
             && let Some(cluster) = &mut self.cluster
         {
-            cluster.tied(&self.replica, *ix);
+            cluster.contested(&self.replica, *ix);
         }
         if let Ok(Applied::Changed(ix)) = applied {
             self.changed(ix, Origin::Elsewhere);

@@ -119,15 +119,14 @@ pub(super) fn all(world: &mut World) -> Result<(), Broken> {
 }
 
 /// Deletions are forgotten, if time was given for it and all deleters are
-/// there. With more than two of them there is no bound: who takes turns is
-/// left to chance.
+/// there.
 fn purged(world: &World) -> Result<(), Broken> {
     let named = world
         .ledger
         .key(&deleters_path())
         .and_then(|key| world.ledger.wanted(key));
     let all_run = world.nodes.iter().all(|n| n.running.is_some());
-    if !world.plan.purge || world.plan.nodes > 2 || !all_run || named.is_none() {
+    if !world.plan.purge || !all_run || named.is_none() {
         return Ok(());
     }
     for node in running(world) {

@@ -33,7 +33,8 @@ impl World {
             let (name, peer) = (&self.nodes[to].name, &fetch.peer);
             out.push_str(&format!("{name} fetches from {peer}"));
         });
-        let from = self.nodes.iter().position(|n| n.name == fetch.peer);
+        let mut nodes = self.nodes.iter();
+        let from = nodes.position(|n| n.name == fetch.peer && n.running.is_some());
         let from = from.and_then(|n| Some((n, self.nodes[n].life()?)));
         let download = Download {
             id: fetch.id,

@@ -6,7 +6,7 @@ use crate::sim::check::Broken;
 use crate::sim::host::Host;
 use crate::sim::net::Queued;
 use crate::sim::plan::{Trouble, Weather};
-use crate::sim::world::{Happening, Phase, World};
+use crate::sim::world::{Clock, Happening, Node, Phase, World};
 
 /// What is as it should be again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,9 @@ pub(super) enum Mend {
 
 /// Time after which a broker gives up a client that it does not hear.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Second servers of some name in a history at most.
+const TWINS: usize = 2;
 
 impl World {
     /// Something goes wrong now, and something else later.
@@ -102,6 +105,10 @@ impl World {
                 self.nodes[n].link.overflow += u32::try_from(self.rng.between(1, 30)).unwrap_or(1);
                 Ok(())
             }
+            Trouble::Twin => {
+                self.start_twin(n);
+                Ok(())
+            }
             Trouble::ClockJumps => {
                 let now = self.now;
                 self.nodes[n].clock.jump(now, lasts);
@@ -116,13 +123,34 @@ impl World {
     /// Kills a process, unless nobody else has data.
     fn kill(&mut self, n: usize, lasts: Duration) {
         let mut others = self.nodes.iter().enumerate();
-        let other =
-            others.any(|(m, node)| m != n && node.running.as_ref().is_some_and(|r| r.serving));
+        // of two servers of one name, one is going to end
+        let name = &self.nodes[n].name;
+        let other = others.any(|(m, node)| {
+            let serves = node.running.as_ref().is_some_and(|r| r.serving);
+            m != n && node.name != *name && m < usize::from(self.plan.nodes) && serves
+        });
         if !other || self.nodes[n].running.is_none() {
             return;
         }
         self.end(n, "killed");
         self.after(lasts, Happening::Start(n));
+    }
+
+    /// Starts a second server under a node's name, somewhere.
+    fn start_twin(&mut self, n: usize) {
+        if self.nodes.len() >= usize::from(self.plan.nodes) + TWINS {
+            return;
+        }
+        let broker = self.rng.place(self.brokers.len());
+        let clock = Clock {
+            since: self.now.0,
+            shows: self.rng.below(3_600_000_000),
+            pace: 1000,
+        };
+        let twin = Node::new(self.nodes[n].name.clone(), broker, clock);
+        self.nodes.push(twin);
+        let wait = self.rng.millis(1, 100);
+        self.after(wait, Happening::Start(self.nodes.len() - 1));
     }
 
     /// Something is as it should be again.
@@ -196,7 +224,7 @@ impl World {
             if lost {
                 self.feed(n, Host::handle_gap)?;
             }
-            if self.nodes[n].running.is_none() {
+            if self.nodes[n].running.is_none() && !self.nodes[n].gone {
                 self.nodes[n].gone = self.rng.chance(250);
                 self.after(Duration::from_millis(100), Happening::Start(n));
             }

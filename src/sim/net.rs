@@ -112,7 +112,9 @@ impl World {
         if self.brokers.len() > 1 && self.bridge.get(broker) == Some(&true) {
             let Some(way) = self.way() else { return };
             let message = Rc::clone(message);
-            self.after(way, Happening::Cross(1 - broker, message));
+            let at = self.now.after(way);
+            self.last_arrival = self.last_arrival.max(at);
+            self.at(at, Happening::Cross(1 - broker, message));
         }
     }
 

@@ -83,6 +83,8 @@ pub enum Trouble {
     Overflow,
     /// A node's clock jumps ahead.
     ClockJumps,
+    /// A second server is started under a node's name.
+    Twin,
 }
 
 const TROUBLES: [Trouble; 9] = [
@@ -137,9 +139,10 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan of a seed; `nodes` and `events` where they are given.
+    /// The plan of a seed; `nodes` and `events` where they are given. `twins`
+    /// adds second servers of one name to the faults.
     #[must_use]
-    pub fn new(rng: &mut Rng, nodes: Option<u8>, events: u32) -> Self {
+    pub fn new(rng: &mut Rng, nodes: Option<u8>, events: u32, twins: bool) -> Self {
         let drawn = u8::try_from(rng.between(2, u64::from(NODES))).unwrap_or(NODES);
         let nodes = nodes.unwrap_or(drawn).clamp(2, NODES);
         let small = |n: u64| u8::try_from(n).unwrap_or(u8::MAX);
@@ -156,6 +159,9 @@ impl Plan {
         let mut faults: Vec<Trouble> = TROUBLES.into_iter().filter(|_| rng.chance(600)).collect();
         if faults.is_empty() {
             faults.push(Trouble::LinkBreaks);
+        }
+        if twins {
+            faults.push(Trouble::Twin);
         }
         Self {
             nodes,

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::event::{NodeName, PeerMessage, SessionId};
+use crate::node::cluster::Fault;
 use crate::node::time::Timestamp;
 use crate::sim::check::{self, Broken};
 use crate::sim::client::Client;
@@ -80,10 +81,10 @@ impl Ord for Due {
 /// A clock that goes at its own pace, from its own beginning.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock {
-    since: u64,
-    shows: u64,
+    pub(super) since: u64,
+    pub(super) shows: u64,
     /// Parts of a thousand of the true pace
-    pace: u64,
+    pub(super) pace: u64,
 }
 
 impl Clock {
@@ -134,6 +135,22 @@ pub(super) struct Node {
 }
 
 impl Node {
+    /// One that does not run yet.
+    pub(super) fn new(name: NodeName, broker: usize, clock: Clock) -> Self {
+        Self {
+            name,
+            broker,
+            link: Link::default(),
+            clock,
+            running: None,
+            stopped: false,
+            started: false,
+            gone: false,
+            backlog: VecDeque::new(),
+            wake: None,
+        }
+    }
+
     /// Whether it answers clients now.
     pub(super) fn answers(&self) -> bool {
         !self.stopped && self.running.as_ref().is_some_and(|r| r.serving)
@@ -206,25 +223,18 @@ const AFTERWARDS: Duration = Duration::from_secs(25);
 impl World {
     pub(super) fn new(settings: &Settings) -> Self {
         let mut rng = Rng::new(settings.seed);
-        let plan = Plan::new(&mut rng, settings.nodes, settings.events);
+        let plan = Plan::new(&mut rng, settings.nodes, settings.events, settings.twins);
         let mut paths = plan.keys.clone();
         paths.push(deleters_path());
         let names = ["a", "b", "c", "d", "e", "f", "g"];
-        let nodes = (0..usize::from(plan.nodes)).map(|n| Node {
-            name: NodeName::new(names.get(n).unwrap_or(&"x")),
-            broker: n % usize::from(plan.brokers),
-            link: Link::default(),
-            clock: Clock {
+        let nodes = (0..usize::from(plan.nodes)).map(|n| {
+            let name = NodeName::new(names.get(n).unwrap_or(&"x"));
+            let clock = Clock {
                 since: 0,
                 shows: rng.below(3_600_000_000),
                 pace: 1000 + rng.below(plan.skew + 1) - rng.below(plan.skew + 1),
-            },
-            running: None,
-            stopped: false,
-            started: false,
-            gone: false,
-            backlog: VecDeque::new(),
-            wake: None,
+            };
+            Node::new(name, n % usize::from(plan.brokers), clock)
         });
         let nodes = nodes.collect();
         let clients = (0..plan.clients).map(|_| Client::new(rng.chance(300)));
@@ -483,6 +493,13 @@ impl World {
                 Want::Fault(why) => {
                     self.counts.faults += 1;
                     self.end(n, &why.to_string());
+                    let name = &self.nodes[n].name;
+                    let mut others = self.nodes.iter().filter(|o| o.running.is_some());
+                    if matches!(why, Fault::NameTaken(_)) && others.any(|o| o.name == *name) {
+                        // somebody sees that it was a mistake
+                        self.nodes[n].gone = true;
+                        return Ok(());
+                    }
                     // as a supervisor does
                     let wait = self.rng.millis(1000, 10_000);
                     self.after(wait, Happening::Start(n));

@@ -23,6 +23,8 @@ const VALUES: usize = 4096;
 pub struct Actor {
     me: NodeName,
     settings: Settings,
+    /// All who are to take turns, if that is known
+    group: Vec<NodeName>,
     /// Whose turn it was, newest first
     history: Vec<NodeName>,
     values: BTreeMap<NodeName, Option<TurnValue>>,
@@ -101,6 +103,7 @@ impl Actor {
         Self {
             me,
             settings,
+            group: Vec::new(),
             history: Vec::new(),
             values: BTreeMap::new(),
             phase: Phase::Silent,
@@ -146,9 +149,17 @@ impl Actor {
         };
     }
 
-    /// Begins anew with other settings, at once.
-    pub fn restart(&mut self, now: Timestamp, active: bool, settings: Settings) {
+    /// Begins anew with other settings, at once. `group` are all who are to
+    /// take turns: none of them is left out for long, if it is there.
+    pub fn restart(
+        &mut self,
+        now: Timestamp,
+        active: bool,
+        settings: Settings,
+        group: Vec<NodeName>,
+    ) {
         self.settings = settings;
+        self.group = group;
         self.active = active;
         self.history.clear();
         self.hist = None;
@@ -200,7 +211,8 @@ impl Actor {
                 self.acted.push_back(Acted::Tagged);
             }
             Phase::Tagged(at) if at <= now => {
-                self.phase = Phase::Waiting(now.after(self.settings.gap.mul_f64(1.5)));
+                let wait = self.settings.gap.mul_f64(1.5) + self.patience();
+                self.phase = Phase::Waiting(now.after(wait));
             }
             _ => {}
         }
@@ -390,6 +402,9 @@ impl Actor {
     fn next_wait(&self, rng: &mut Rng) -> Duration {
         let r = rng.fraction();
         let history = &self.history;
+        if !self.group.is_empty() {
+            return self.wait_in_group(r);
+        }
         let capacity = u32::try_from(self.capacity()).unwrap_or(u32::MAX);
         let len = u32::try_from(history.len()).unwrap_or(u32::MAX);
         let (Some(first), length) = (history.first(), (len + 1).min(capacity.saturating_add(1)))
@@ -418,6 +433,41 @@ impl Actor {
             self.in_gaps(1.0, r / 3.0)
         } else {
             self.in_gaps(1.0, 1.5 + r / 2.0)
+        }
+    }
+
+    /// How long after a turn this node would take the next one where all who
+    /// are to take turns are known. Whoever is not on the list goes first,
+    /// and the others leave it the time to, so that soon all are on it. Then
+    /// the last of the list goes first, because a turn out of order costs the
+    /// last its place.
+    ///
+    /// The original's nodes get on the list by chance, and the waits of those
+    /// that are on it are closer to each other.
+    fn wait_in_group(&self, r: f64) -> Duration {
+        #[allow(clippy::cast_precision_loss)] // some hundred names at most
+        let number = |n: usize| n as f64;
+        let absent = self.group.iter().filter(|n| !self.history.contains(n));
+        let absent: Vec<&NodeName> = absent.collect();
+        if let Some(n) = absent.iter().position(|n| **n == self.me) {
+            return self.in_gaps(1.0, (number(n) + r) / number(absent.len()) / 2.0);
+        }
+        let behind = self.history.iter().rev().position(|n| *n == self.me);
+        match behind.unwrap_or_default() {
+            0 if absent.is_empty() => self.in_gaps(1.0, 0.875),
+            n => {
+                let part = number(n) / number(self.history.len().max(1));
+                self.in_gaps(1.0, 1.0 + part / 2.0) + self.patience()
+            }
+        }
+    }
+
+    /// How much longer this node waits for another's turn where all who are
+    /// to take turns are known: the other's clock may be slow.
+    fn patience(&self) -> Duration {
+        match self.group.len() {
+            0 | 1 => Duration::ZERO,
+            _ => self.settings.cycle / 4,
         }
     }
 

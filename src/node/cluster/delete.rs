@@ -117,7 +117,8 @@ impl Deleter {
         settings.nodes = settings.nodes.max(n);
         settings.splits = settings.splits.max(n);
         self.group = group;
-        self.actor.restart(now, active && up, settings);
+        let group = self.group.clone();
+        self.actor.restart(now, active && up, settings, group);
         self.tags.clear();
         self.own_turns = 0;
         self.others_turns = 0;
@@ -281,81 +282,139 @@ mod tests {
         vec![NodeName::new("a"), NodeName::new("b")]
     }
 
-    /// Two deleters that hear each other, driven for some turns.
-    struct Pair {
-        nodes: [Deleter; 2],
-        purged: [usize; 2],
+    /// Deleters that hear each other after a while, each with a clock of its
+    /// own pace, driven for some turns.
+    struct Group {
+        nodes: Vec<Deleter>,
+        purged: Vec<usize>,
+        /// What each says of itself
+        complete: Vec<bool>,
+        /// How fast each one's clock is, in parts of a thousand
+        paces: Vec<u64>,
+        under_way: VecDeque<(Timestamp, usize, Turn)>,
         rng: Rng,
         now: Timestamp,
         tock: u64,
+        turns: usize,
     }
 
-    impl Pair {
-        fn new() -> Self {
-            let mut rng = Rng::new(3);
-            let mut nodes = ["a", "b"].map(|n| Deleter::new(NodeName::new(n), Settings::DELETE));
-            for node in &mut nodes {
+    impl Group {
+        fn new(size: usize, seed: u64) -> Self {
+            let mut rng = Rng::new(seed);
+            let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+            let group: Vec<NodeName> = names[..size].iter().map(|n| NodeName::new(n)).collect();
+            let mut nodes = Vec::new();
+            for name in &group {
+                let mut node = Deleter::new(name.clone(), Settings::DELETE);
                 node.start(Timestamp(0), &mut rng);
-                node.set_group(Timestamp(0), group(), true);
+                node.set_group(Timestamp(0), group.clone(), true);
+                nodes.push(node);
             }
             Self {
                 nodes,
-                purged: [0; 2],
+                purged: vec![0; size],
+                complete: vec![true; size],
+                paces: (0..size).map(|_| 950 + rng.below(101)).collect(),
+                under_way: VecDeque::new(),
                 rng,
                 now: Timestamp(0),
                 tock: 100,
+                turns: 0,
             }
         }
 
-        /// `complete` is what each says of itself.
-        fn run(&mut self, turns: u32, complete: [bool; 2]) {
-            let mut left = turns;
-            while left > 0 {
-                let due = |n: &Deleter| n.next_timeout().unwrap();
-                let who = usize::from(due(&self.nodes[1]) < due(&self.nodes[0]));
-                self.now = self.now.max(due(&self.nodes[who]));
-                self.tock += 1;
-                let tock = Tock(self.tock);
-                let said =
-                    self.nodes[who].handle_timeout(self.now, tock, complete[who], &mut self.rng);
-                for turn in said {
-                    left = left.saturating_sub(1);
-                    self.nodes[1 - who].hear(self.now, &turn, &mut self.rng);
-                    let complete = complete[1 - who];
-                    self.nodes[1 - who].handle_timeout(self.now, tock, complete, &mut self.rng);
+        /// One node's time-out, or one message.
+        fn step(&mut self) {
+            let due = |(n, d): (usize, &Deleter)| {
+                let shown = d.next_timeout().unwrap().0;
+                (Timestamp((shown * 1000).div_ceil(self.paces[n])), n)
+            };
+            let (at, who) = (0..).zip(&self.nodes).map(due).min().unwrap();
+            let who = match self.under_way.front() {
+                Some((arrives, to, turn)) if *arrives <= at => {
+                    self.now = self.now.max(*arrives);
+                    let (to, turn) = (*to, turn.clone());
+                    let local = self.local(to);
+                    self.nodes[to].hear(local, &turn, &mut self.rng);
+                    self.under_way.pop_front();
+                    to
                 }
-                for (node, purged) in self.nodes.iter_mut().zip(&mut self.purged) {
-                    *purged += node.purge().len();
+                _ => {
+                    self.now = self.now.max(at);
+                    who
                 }
+            };
+            self.tock += 1;
+            let (tock, complete) = (Tock(self.tock), self.complete[who]);
+            let local = self.local(who);
+            let said = self.nodes[who].handle_timeout(local, tock, complete, &mut self.rng);
+            for turn in said {
+                self.turns += 1;
+                let arrives = self.now.after(Duration::from_millis(50));
+                let others = (0..self.nodes.len()).filter(|n| *n != who);
+                self.under_way
+                    .extend(others.map(|n| (arrives, n, turn.clone())));
             }
+            self.purged[who] += self.nodes[who].purge().len();
+        }
+
+        fn run(&mut self, turns: usize) {
+            let end = self.turns + turns;
+            while self.turns < end {
+                self.step();
+            }
+        }
+
+        fn local(&self, n: usize) -> Timestamp {
+            Timestamp(self.now.0 * self.paces[n] / 1000)
+        }
+
+        fn delete(&mut self) {
+            for n in 0..self.nodes.len() {
+                let local = self.local(n);
+                self.nodes[n].deleted(local, Ix::from_number(7), LINK);
+            }
+        }
+
+        /// Turns until all have purged their mark
+        fn turns_to_purge(&mut self) -> usize {
+            let begin = self.turns;
+            while self.purged.contains(&0) {
+                self.step();
+                assert!(self.turns - begin < 1000, "it takes for ever");
+            }
+            self.turns - begin
         }
     }
 
     #[test]
     fn a_mark_is_purged_when_all_have_had_turns_enough() {
-        let mut pair = Pair::new();
-        pair.run(2, [true; 2]);
-        for node in &mut pair.nodes {
-            node.deleted(pair.now, Ix::from_number(7), LINK);
+        for seed in 0..50 {
+            for size in 1..=9 {
+                let mut group = Group::new(size, seed);
+                group.run(2);
+                group.delete();
+                let turns = group.turns_to_purge();
+                let bounds = 2 * size..=7 * size + 5;
+                assert!(bounds.contains(&turns), "{turns} turns of {size}");
+                assert!(group.nodes.iter().all(|n| n.marks() == 0));
+            }
         }
-        let mut turns = 0;
-        while pair.purged != [1, 1] && turns < 40 {
-            turns += 1;
-            pair.run(1, [true; 2]);
-        }
-        assert!((6..=20).contains(&turns), "{turns}");
-        assert!(pair.nodes.iter().all(|n| n.marks() == 0));
     }
 
     #[test]
     fn marks_stay_while_one_lacks_events() {
-        let mut pair = Pair::new();
-        for node in &mut pair.nodes {
-            node.deleted(pair.now, Ix::from_number(7), LINK);
+        for size in 2..=9 {
+            let mut group = Group::new(size, 1);
+            group.delete();
+            group.complete[1] = false;
+            group.run(40 * size);
+            assert!(group.purged.iter().all(|n| *n == 0));
+            assert!(group.nodes.iter().all(|n| n.marks() == 1));
+            group.complete[1] = true;
+            let turns = group.turns_to_purge();
+            assert!(turns <= 7 * size + 5, "{turns} turns of {size}");
         }
-        pair.run(40, [true, false]);
-        assert_eq!(pair.purged, [0, 0]);
-        assert!(pair.nodes.iter().all(|n| n.marks() == 1));
     }
 
     #[test]

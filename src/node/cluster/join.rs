@@ -183,23 +183,25 @@ impl Cluster {
             Say::Here if older && self.is_ready() => {
                 // the other one has to go: it is told, and told again
                 self.report_clash();
-                if self.now.since(self.said) >= self.options.ping.gap {
-                    self.hail(replica, Say::Here);
-                }
+                self.say_here_soon();
             }
             Say::Here if older => {}
             // this node has data, and that may have been a late word of its
             // own earlier run: who is there will say so again when asked
             Say::Here if self.is_ready() && !self.is_sure_of(boot) => {
-                if self.now.since(self.said) >= self.options.ping.gap {
-                    self.hail(replica, Say::Hello);
-                }
+                self.say_here_soon();
             }
             Say::Here => {
                 let fault = Fault::NameTaken(self.me.clone());
                 self.fail(fault);
             }
         }
+    }
+
+    /// Another server may have this node's name: if it is there, it answers.
+    fn say_here_soon(&mut self) {
+        let at = self.now.after(self.options.ping.gap);
+        self.here_at.get_or_insert(at);
     }
 
     /// Whether an older run of this name was heard before, long enough ago.
@@ -380,6 +382,10 @@ impl Cluster {
         let Tick(tick) = replica.tick().unwrap_or_default();
         let last = tick + SKIPPED + self.rng.below(SKIPPED << 8);
         replica.begin_after(Tick(last));
+        if self.own_tick > self.begun_after {
+            let own = self.begun_after.0 + 1..=self.own_tick.0;
+            self.own_before.insert_range(own);
+        }
         self.begun_after = Tick(last);
         self.own_tick = Tick(last);
         let skipped = self.skipped.get_or_insert_default();
@@ -393,6 +399,7 @@ impl Cluster {
             self.skip_ticks(replica);
             if self.is_up() {
                 self.announce_skipped(replica);
+                self.say_here_soon();
             }
         }
     }

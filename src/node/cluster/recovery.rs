@@ -183,6 +183,7 @@ impl Cluster {
         } else {
             // what this node would say has been said
             self.ticks_at = None;
+            self.ticks_told = self.now;
         }
     }
 

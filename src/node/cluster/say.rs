@@ -10,6 +10,9 @@ use crate::node::tree::Ix;
 
 use super::{Act, Cluster, Way};
 
+/// Cycles after which all ticks are told again.
+const TELL_TICKS: u32 = 3;
+
 impl Cluster {
     pub(super) fn push(&mut self, message: PeerMessage) {
         self.acts.push_back(Act::Tell(Box::new(message)));
@@ -51,8 +54,9 @@ impl Cluster {
         self.say(replica, info, Some(say));
     }
 
-    /// The last tick of every node.
-    pub(super) fn ticks(&self, replica: &Replica) -> NodeInfo {
+    /// The last tick of every node, to be told.
+    pub(super) fn ticks(&mut self, replica: &Replica) -> NodeInfo {
+        self.ticks_told = self.now;
         let wanted = StateWanted {
             nodes: true,
             ..StateWanted::default()
@@ -63,6 +67,17 @@ impl Cluster {
             info.node_drop = Some(dropped.to_vec());
         }
         info
+    }
+
+    /// All ticks are told every few cycles by one of those that take turns:
+    /// of a node that does not come back, nobody else does, and sums do not
+    /// show that others have not heard of the last ones.
+    pub(super) fn tell_ticks_sometimes(&mut self, replica: &Replica) {
+        let often = self.cycle() * TELL_TICKS;
+        if self.is_ready() && self.now.since(self.ticks_told) >= often {
+            let ticks = self.ticks(replica);
+            self.tell(replica, ticks);
+        }
     }
 
     pub(super) fn mark(&self, replica: &Replica) -> Mark {

@@ -1,5 +1,5 @@
-//! Conflicts that names decide, and what it takes for the original's nodes
-//! to decide them alike.
+//! Conflicts that the original's nodes may decide otherwise, and what it takes
+//! for them to decide alike.
 
 use crate::event::Link;
 use crate::node::merge::Replica;
@@ -9,7 +9,7 @@ use crate::node::tree::Ix;
 use super::members::Kind;
 use super::{Act, Cluster};
 
-/// A decision by name that the original's nodes may not have made alike.
+/// A decision that the original's nodes may not have made alike.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Tie {
     pub(super) due: Timestamp,
@@ -21,8 +21,9 @@ pub(super) struct Tie {
 const TIES: usize = 1024;
 
 impl Cluster {
-    /// A change has been applied, and it was decided by the nodes' names.
-    pub fn tied(&mut self, replica: &Replica, ix: Ix) {
+    /// A change has been measured with another, and the original may decide
+    /// otherwise on the two.
+    pub fn contested(&mut self, replica: &Replica, ix: Ix) {
         // nodes of this program decide alike
         if !self.members.has_original(self.now, self.patience()) {
             return;
@@ -36,8 +37,8 @@ impl Cluster {
         }
     }
 
-    /// Rewrites what won by name alone, so that the original's nodes, which
-    /// let the later arrival win, follow.
+    /// Rewrites what won although the original's nodes may have decided
+    /// otherwise, so that they follow.
     pub(super) fn settle_ties(&mut self, replica: &Replica) {
         while let Some(tie) = self.ties.front().copied().filter(|t| t.due <= self.now) {
             self.ties.pop_front();
