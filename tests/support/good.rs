@@ -14,6 +14,8 @@ const CALM: usize = 300;
 /// tests share the processors; a server that is held up is slower by far
 /// more.
 const SLOWER: u32 = 50;
+/// What a machine that does many other things may make of any round.
+const BUSY: Duration = Duration::from_millis(100);
 
 /// Writes and reads in turn, and checks every answer.
 pub(crate) struct Good {
@@ -78,7 +80,7 @@ impl Drop for Raise<'_> {
 /// What a round takes now must be of the order of what it took before.
 pub(crate) fn assert_not_slower(calm: Duration, now: Duration) {
     assert!(
-        now <= calm * SLOWER,
+        now <= (calm * SLOWER).max(BUSY),
         "the good client's median round took {calm:?} before, {now:?} beside the attack"
     );
 }
