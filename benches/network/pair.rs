@@ -104,8 +104,11 @@ impl Pair {
     }
 }
 
+/// Something that a run showed
+pub(crate) type Quantity = fn(&Heard) -> f64;
+
 /// Quantiles of delays, with their names
-pub(crate) const DELAYS: [(&str, fn(&Heard) -> f64); 2] = [("p50", |h| h.p50), ("p99", |h| h.p99)];
+pub(crate) const DELAYS: [(&str, Quantity); 2] = [("p50", |h| h.p50), ("p99", |h| h.p99)];
 
 /// What several runs of one kind showed.
 pub(crate) struct Runs {
@@ -136,12 +139,12 @@ impl Runs {
         Ok(())
     }
 
-    fn all(&self, quantity: fn(&Heard) -> f64) -> Vec<f64> {
+    fn all(&self, quantity: Quantity) -> Vec<f64> {
         self.seen.iter().map(quantity).collect()
     }
 
     /// Round by round, this to that.
-    pub(crate) fn ratio(&self, other: &Self, quantity: fn(&Heard) -> f64) -> Option<Spread> {
+    pub(crate) fn ratio(&self, other: &Self, quantity: Quantity) -> Option<Spread> {
         Spread::of_ratios(&self.all(quantity), &other.all(quantity))
     }
 
@@ -151,7 +154,7 @@ impl Runs {
 
     /// Tells what was measured.
     pub(crate) fn tell(&self, report: &mut Report) -> Result<()> {
-        let median = |quantity: fn(&Heard) -> f64| {
+        let median = |quantity: Quantity| {
             let spread = Spread::of(self.all(quantity));
             spread.map(|s| s.median).context("no runs")
         };

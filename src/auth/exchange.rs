@@ -192,7 +192,7 @@ mod tests {
             let public = match name.strip_prefix("prime-") {
                 Some(less) => {
                     let less: u8 = less.parse().expect("a number");
-                    minimal(&prime.wrapping_sub(&BoxedUint::from(less).resize(1536)))
+                    minimal(&prime.wrapping_sub(BoxedUint::from(less).resize(1536)))
                 }
                 None => vec![u8::from_str_radix(name, 16).expect("a number")],
             };

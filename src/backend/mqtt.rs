@@ -67,7 +67,7 @@ pub struct MqttBackend {
     /// What has come and is the node's already
     batch: VecDeque<Input>,
     /// Who talks to the broker, unless it is a thread
-    _task: JoinSet<()>,
+    task: JoinSet<()>,
 }
 
 /// Ends a backend in order.
@@ -86,7 +86,7 @@ impl MqttBackend {
     #[must_use]
     pub fn start_local(options: Options) -> (Self, Closing) {
         let (talker, mut backend, closing) = Self::new(options);
-        backend._task.spawn_local(talker.talk());
+        backend.task.spawn_local(talker.talk());
         (backend, closing)
     }
 
@@ -117,7 +117,7 @@ impl MqttBackend {
         let backend = Self {
             link,
             batch: VecDeque::new(),
-            _task: JoinSet::new(),
+            task: JoinSet::new(),
         };
         (talker, backend, closing)
     }

@@ -33,8 +33,8 @@ fn from_map(mut parameters: Vec<(String, String)>) -> Result<Credentials, anyhow
 
 /// A file with a YAML map.
 fn read(file: &str) -> Result<Vec<(String, String)>, CliError> {
-    let text =
-        fs::read_to_string(file).with_context(|| format!("conn.auth: cannot read {file}"))?;
+    let text = fs::read_to_string(file)
+        .map_err(|why| CliError::usage(format!("conn.auth: cannot read {file}: {why}")))?;
     match yaml_in::parse(&text) {
         Ok(Value::Map(pairs)) => Ok(pairs
             .iter()

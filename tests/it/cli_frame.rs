@@ -255,7 +255,7 @@ fn options_are_known_where_they_are_documented() {
         &["-p", "1"],
         &["--port", "1"],
         &["-a", "_test name=joe"],
-        &["--auth", "=file"],
+        &["--auth", "password name=joe password=secret"],
         &["-m"],
         &["--metadata"],
         &["-C", "server.mqtt.uri=mqtt://your-server:1883"],
