@@ -424,7 +424,7 @@ impl Cluster {
                     // the other one is the newcomer
                     self.report_clash();
                 } else if *node == self.me {
-                    self.name_clash(replica, None);
+                    self.name_clash(replica, None, false);
                 } else {
                     self.members.heard(now, node).newcomer = true;
                 }
@@ -439,7 +439,8 @@ impl Cluster {
                 mark,
             } => {
                 if *node == self.me {
-                    self.name_clash(replica, mark.as_ref().map(|m| m.boot));
+                    let boot = mark.as_ref().map(|m| m.boot);
+                    self.name_clash(replica, boot, value.is_some());
                     return;
                 }
                 let member = self.members.heard(now, node);

@@ -622,3 +622,29 @@ fn a_node_that_hears_of_ticks_it_has_not_used_says_that_it_is_there() {
     });
     assert_eq!(here.count(), 1);
 }
+
+/// A node that had the only data of its network ended for an older server of
+/// its name that had none.
+#[test]
+fn a_node_with_data_does_not_end_for_one_without() {
+    let mut node = joined();
+    let mut ended = |tick| {
+        node.wait(10);
+        node.hear(&PeerMessage::Info(Info {
+            node: NodeName::new("me"),
+            tick,
+            tock: Tock(5),
+            info: NodeInfo::default(),
+            hail: Some(Hail {
+                say: Say::Here,
+                boot: 0,
+                addr: Vec::new(),
+                sum: None,
+            }),
+        }));
+        let outputs = node.outputs();
+        outputs.iter().any(|o| matches!(o, Output::Fault(_)))
+    };
+    assert!((0..4).all(|_| !ended(None)));
+    assert!((0..4).any(|_| ended(Some(Tick(3)))), "it has some now");
+}

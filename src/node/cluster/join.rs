@@ -138,7 +138,8 @@ impl Cluster {
     pub(super) fn hear_hail(&mut self, replica: &Replica, info: &Info, hail: &Hail) {
         if info.node == self.me {
             if hail.boot != self.options.boot && hail.say != Say::Gone {
-                self.second_of_my_name(replica, hail.boot, hail.say);
+                let data = info.tick.is_some();
+                self.second_of_my_name(replica, hail.boot, data, hail.say);
             }
             return;
         }
@@ -173,19 +174,24 @@ impl Cluster {
         }
     }
 
-    /// Another server says that it is this node.
-    fn second_of_my_name(&mut self, replica: &Replica, boot: u64, say: Say) {
-        let older = self.options.boot < boot;
+    /// Another server says that it is this node. The older one stays, but
+    /// for one that has no data: those of the other may be the only ones.
+    fn second_of_my_name(&mut self, replica: &Replica, boot: u64, data: bool, say: Say) {
+        let stays = if self.is_ready() == data {
+            self.options.boot < boot
+        } else {
+            self.is_ready()
+        };
         match say {
-            Say::Hello if self.is_ready() || older => self.hail(replica, Say::Here),
+            Say::Hello if self.is_ready() || stays => self.hail(replica, Say::Here),
             // it will be told, and tell this one
             Say::Hello | Say::Gone => {}
-            Say::Here if older && self.is_ready() => {
+            Say::Here if stays && self.is_ready() => {
                 // the other one has to go: it is told, and told again
                 self.report_clash();
                 self.say_here_soon();
             }
-            Say::Here if older => {}
+            Say::Here if stays => {}
             // this node has data, and that may have been a late word of its
             // own earlier run: who is there will say so again when asked
             Say::Here if self.is_ready() && !self.is_sure_of(boot) => {
@@ -217,10 +223,10 @@ impl Cluster {
 
     /// A member of a group has this node's name: its own word come back, or
     /// another's.
-    pub(super) fn name_clash(&mut self, replica: &Replica, boot: Option<u64>) {
+    pub(super) fn name_clash(&mut self, replica: &Replica, boot: Option<u64>, data: bool) {
         match boot {
             Some(boot) if boot == self.options.boot => {}
-            Some(boot) => self.second_of_my_name(replica, boot, Say::Here),
+            Some(boot) => self.second_of_my_name(replica, boot, data, Say::Here),
             // a node of the original; it came first if this one is new
             None if !self.is_ready() || self.now.since(self.started) < self.cycle() => {
                 let fault = Fault::NameTaken(self.me.clone());
