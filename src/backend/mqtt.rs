@@ -7,15 +7,22 @@
 //! is that nobody waits: what does not fit into a bounded queue is dropped,
 //! and the node is told of a gap.
 //!
+//! A node hears what it says itself, as from any broker: this is how it knows
+//! that the broker has it. With MQTT 5 the broker is spared that, and `echo`
+//! stands in for it.
+//!
 //! The connection is ours, from the socket on; of rumqttc only its packets
 //! are used. Its event loop loses what waits when a connection breaks, writes
 //! each message by itself and does not read while it writes.
 
 mod dice;
+mod echo;
 #[cfg(feature = "broker")]
 mod host;
 mod link;
 mod packet;
+#[cfg(test)]
+mod scripted;
 mod session;
 mod talk;
 mod topics;
@@ -38,7 +45,7 @@ use crate::wire::cluster::Topic;
 
 use dice::Dice;
 use link::{End, Link};
-use packet::{LARGEST, Version};
+use packet::LARGEST;
 
 /// Smallest packet limit that works, in bytes.
 const SMALLEST: usize = 4096;
@@ -174,7 +181,6 @@ impl Closing {
 #[derive(Debug)]
 struct Setup {
     config: config::Mqtt,
-    version: Version,
     node: NodeName,
     client: String,
     /// In seconds
@@ -204,10 +210,6 @@ impl Setup {
             .collect();
         let packet = config.packet.get().clamp(SMALLEST, LARGEST);
         Self {
-            version: match config.version {
-                config::MqttVersion::V311 => Version::V311,
-                config::MqttVersion::V5 => Version::V5,
-            },
             client: client_id(&root, &node, &mut Dice::random()),
             keep_alive: u16::try_from(config.keep_alive.get().as_secs())
                 .unwrap_or(u16::MAX)

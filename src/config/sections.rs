@@ -193,7 +193,7 @@ section! {
         /// Where the broker is, and who logs in there
         uri: BrokerUri = BrokerUri::local(),
         /// The protocol
-        version: MqttVersion = MqttVersion::V311,
+        version: MqttVersion = MqttVersion::Auto,
         /// Greatest silence after which the connection is probed
         keep_alive: Seconds = Seconds::whole(10),
         /// File with the certificates of those who may vouch for the broker;

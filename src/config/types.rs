@@ -470,6 +470,8 @@ fn unescape(text: &str) -> Option<String> {
 /// `kv.server.mqtt.version`: how a broker is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MqttVersion {
+    /// MQTT 5 with a broker that speaks it, else 3.1.1
+    Auto,
     /// MQTT 3.1.1, which all brokers know
     V311,
     /// MQTT 5
@@ -483,9 +485,10 @@ impl<'de> Deserialize<'de> for MqttVersion {
         match text.as_str() {
             "3" | "3.1.1" | "4" => Ok(Self::V311),
             "5" | "5.0" => Ok(Self::V5),
+            "auto" => Ok(Self::Auto),
             _ => Err(D::Error::invalid_value(
                 Unexpected::Str(&text),
-                &"a version of MQTT: 3.1.1 or 5",
+                &"a version of MQTT: 3.1.1, 5 or auto",
             )),
         }
     }
@@ -494,6 +497,7 @@ impl<'de> Deserialize<'de> for MqttVersion {
 impl Serialize for MqttVersion {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(match self {
+            Self::Auto => "auto",
             Self::V311 => "3.1.1",
             Self::V5 => "5",
         })

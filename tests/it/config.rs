@@ -127,7 +127,7 @@ fn every_documented_key_has_its_default() {
         ("kv.runner.sub.all", "\"all\""),
         ("kv.server.buffer", "10"),
         ("kv.server.mqtt.uri", "\"mqtt://localhost:1883\""),
-        ("kv.server.mqtt.version", "\"3.1.1\""),
+        ("kv.server.mqtt.version", "\"auto\""),
         ("kv.server.mqtt.keep_alive", "10"),
         ("kv.server.mqtt.packet", "16777216"),
         ("kv.server.mqtt.part", "65536"),

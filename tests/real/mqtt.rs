@@ -86,7 +86,14 @@ pub(crate) fn add(tests: &mut Tests, broker_port: u16) {
             move || a_login_may_be_wanted(version),
         );
     }
-    tests.add("mqtt::nats_is_a_broker", Needs::Nats, nats_is_a_broker);
+    // with the old version, which is all that it knows
+    for version in ["3.1.1", "auto"] {
+        tests.add(
+            &format!("mqtt::nats_is_a_broker_{version}"),
+            Needs::Nats,
+            move || nats_is_a_broker(version),
+        );
+    }
     for version in versions {
         tests.add(
             &format!("mqtt::a_server_is_the_broker_{version}"),
@@ -99,16 +106,28 @@ pub(crate) fn add(tests: &mut Tests, broker_port: u16) {
         Needs::Nothing,
         another_server_follows_the_broker,
     );
-    tests.add(
-        "mqtt::a_burst_arrives_through_the_server",
-        Needs::Nothing,
-        a_burst_arrives_through_the_server,
-    );
-    tests.add(
-        "mqtt::a_silent_broker_is_given_up",
-        Needs::Mosquitto,
-        a_silent_broker_is_given_up,
-    );
+    for version in versions {
+        tests.add(
+            &format!("mqtt::a_burst_arrives_through_the_server_{version}"),
+            Needs::Nothing,
+            move || a_burst_arrives_through_the_server(version),
+        );
+        tests.add(
+            &format!("mqtt::a_silent_broker_is_given_up_{version}"),
+            Needs::Mosquitto,
+            move || a_silent_broker_is_given_up(version),
+        );
+        tests.add(
+            &format!("mqtt::clients_hear_the_network_once_{version}"),
+            Needs::Mosquitto,
+            move || clients_hear_the_network_once(at(broker_port, version), version),
+        );
+        tests.add(
+            &format!("mqtt::clients_hear_the_network_once_through_the_server_{version}"),
+            Needs::Nothing,
+            move || clients_hear_the_network_once(alone(free_port(), version), version),
+        );
+    }
 }
 
 /// The configuration with `server.mqtt` set so.
@@ -418,6 +437,59 @@ fn clients_hear_what_they_want(port: u16, version: &str) {
     assert!(!rest.contains(&message(&topic, b"3")), "{rest:?}");
 }
 
+/// What its own node says, and what another one does, by the topic's name
+/// and by a wider filter.
+fn clients_hear_the_network_once(mqtt: config::Mqtt, version: &str) {
+    let root = root("network", version);
+    let topic = format!("{root}/update");
+    let mut a = Peer::up("a", &root, mqtt.clone());
+    let mut b = Peer::up("b", &root, mqtt);
+    let everything = levels("#");
+    let name = levels(&topic);
+    for (tick, subscribe, unsubscribe) in [
+        (1, vec![&name], vec![]),
+        (2, vec![&everything], vec![]),
+        (3, vec![], vec![&name]),
+        (4, vec![&name], vec![&everything]),
+    ] {
+        for filter in subscribe {
+            a.backend.take(Effect::Subscribe(filter.clone()));
+        }
+        for filter in unsubscribe {
+            a.backend.take(Effect::Unsubscribe(filter.clone()));
+        }
+        // the broker has done it
+        a.until(2 * tick);
+        for speaker in ["a", "b"] {
+            let said = update(speaker, tick, 3);
+            let mut payload = Vec::new();
+            cluster::encode(&said, &mut payload);
+            let wanted = [
+                Input::Peer(Box::new(said.clone())),
+                message(&topic, &payload),
+            ];
+            match speaker {
+                "a" => a.tell(said),
+                _ => b.tell(said),
+            }
+            let mut heard = Vec::new();
+            while !wanted.iter().all(|input| heard.contains(input)) {
+                heard.push(a.wait_for("a message", |_| true));
+            }
+            // what comes through the broker comes in order
+            let mark = turn(&format!("{speaker}{tick}"));
+            b.tell(mark.clone());
+            let mark = Input::Peer(Box::new(mark));
+            while heard.last() != Some(&mark) {
+                heard.push(a.wait_for("a message", |_| true));
+            }
+            let [_, for_client] = &wanted;
+            let times = heard.iter().filter(|input| *input == for_client);
+            assert_eq!(times.count(), 1, "{speaker}{tick}: {heard:?}");
+        }
+    }
+}
+
 fn the_broker_tells_of_a_crash(port: u16, version: &str) {
     let root = root("crash", version);
     let a = Peer::up("a", &root, at(port, version));
@@ -511,10 +583,10 @@ fn what_is_no_message_of_ours_harms_nobody(port: u16) {
     assert_eq!(a.until(3), []);
 }
 
-fn a_silent_broker_is_given_up() {
+fn a_silent_broker_is_given_up(version: &str) {
     use rustix::process::Signal;
     let mut broker = Broker::start().unwrap();
-    let mut mqtt = at(broker.port, "3.1.1");
+    let mut mqtt = at(broker.port, version);
     mqtt.keep_alive = configured(&["keep_alive=1".to_owned()]).keep_alive;
     let mut a = Peer::up("a", "test/silent", mqtt);
     let idle = Duration::from_millis(2500);
@@ -578,10 +650,10 @@ fn another_server_follows_the_broker() {
     }
 }
 
-fn a_burst_arrives_through_the_server() {
+fn a_burst_arrives_through_the_server(version: &str) {
     let port = free_port();
-    let mut a = Peer::up("a", "test/within", alone(port, "3.1.1"));
-    let mut b = Peer::up("b", "test/within", alone(port, "3.1.1"));
+    let mut a = Peer::up("a", "test/within", alone(port, version));
+    let mut b = Peer::up("b", "test/within", alone(port, version));
     burst(&mut a, &mut b);
     burst(&mut b, &mut a);
 }
@@ -706,7 +778,7 @@ fn a_login_may_be_wanted(version: &str) {
     }
 }
 
-fn nats_is_a_broker() {
+fn nats_is_a_broker(version: &str) {
     let dir = tempfile::tempdir().unwrap();
     let (own, port) = (free_port(), free_port());
     let config = dir.path().join("nats.conf");
@@ -719,8 +791,8 @@ fn nats_is_a_broker() {
     let mut nats = command("nats-server");
     nats.arg("-c").arg(&config);
     let _nats = Process::start("nats-server", &mut nats, None);
-    let mut a = Peer::up("a", "test/nats", at(port, "3.1.1"));
-    let mut b = Peer::up("b", "test/nats", at(port, "3.1.1"));
+    let mut a = Peer::up("a", "test/nats", at(port, version));
+    let mut b = Peer::up("b", "test/nats", at(port, version));
     let long = update("b", 1, 3_000_000);
     b.tell(long.clone());
     a.hears(&long);

@@ -15,13 +15,13 @@ use crate::event::{Effect, PeerMessage};
 use super::topics;
 
 /// Messages that may wait, either way.
-const MESSAGES: usize = 1 << 16;
+pub(super) const MESSAGES: usize = 1 << 16;
 /// Bytes of messages that may wait for the broker.
-const OUT_BYTES: usize = 16 << 20;
+pub(super) const OUT_BYTES: usize = 16 << 20;
 /// Bytes of messages that may wait for the node.
 const IN_BYTES: usize = 32 << 20;
 /// What a message weighs beside its payload.
-const FRAME: usize = 128;
+pub(super) const FRAME: usize = 128;
 /// Queues that have grown beyond this are not kept when they are empty.
 const KEPT: usize = 1 << 10;
 
@@ -66,15 +66,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What a node's message weighs, its frame aside.
+pub(super) fn size(message: &PeerMessage) -> usize {
+    match message {
+        PeerMessage::Update(update) => {
+            let value = update.event.value.as_ref();
+            value.map_or(0, |value| value.len())
+        }
+        _ => 0,
+    }
+}
+
 fn weight(effect: &Effect) -> usize {
     FRAME.saturating_add(match effect {
-        Effect::Tell(message) => match &**message {
-            PeerMessage::Update(update) => {
-                let value = update.event.value.as_ref();
-                value.map_or(0, |value| value.len())
-            }
-            _ => 0,
-        },
+        Effect::Tell(message) => size(message),
         Effect::Send { payload, .. } => payload.len(),
         Effect::Subscribe(_) | Effect::Unsubscribe(_) => 0,
     })

@@ -19,6 +19,22 @@ pub(super) enum Version {
     V5,
 }
 
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::V311 => "MQTT 3.1.1",
+            Self::V5 => "MQTT 5",
+        })
+    }
+}
+
+/// Whether who subscribes hears its own messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Own {
+    Heard,
+    Unheard,
+}
+
 /// What a broker says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Packet {
@@ -26,6 +42,8 @@ pub(super) enum Packet {
     Welcome(Welcome),
     /// It does not, for that reason.
     Refused(String),
+    /// It does not, for it does not speak this version.
+    Unknown,
     /// A message
     Message {
         topic: String,
@@ -143,6 +161,7 @@ fn read_v311(mut bytes: BytesMut) -> Result<Packet, NoPacket> {
     Ok(match packet {
         v4::Packet::ConnAck(ack) => match ack.code {
             v4::ConnectReturnCode::Success => Packet::Welcome(Welcome::default()),
+            v4::ConnectReturnCode::RefusedProtocolVersion => Packet::Unknown,
             code => Packet::Refused(words(code)),
         },
         v4::Packet::Publish(message) => Packet::Message {
@@ -165,6 +184,10 @@ fn read_v311(mut bytes: BytesMut) -> Result<Packet, NoPacket> {
 }
 
 fn read_v5(mut bytes: BytesMut) -> Result<Packet, NoPacket> {
+    // as a broker says it that knows nothing of version 5
+    if bytes[..] == [0x20, 2, 0, 1] {
+        return Ok(Packet::Unknown);
+    }
     let packet = v5::Packet::read(&mut bytes, None).map_err(|e| NoPacket(e.to_string()))?;
     Ok(match packet {
         v5::Packet::ConnAck(ack) => match ack.code {
@@ -177,6 +200,9 @@ fn read_v5(mut bytes: BytesMut) -> Result<Packet, NoPacket> {
                     keep_alive: demands.and_then(|d| d.server_keep_alive),
                 })
             }
+            v5::ConnectReturnCode::UnsupportedProtocolVersion
+            | v5::ConnectReturnCode::MalformedPacket
+            | v5::ConnectReturnCode::ProtocolError => Packet::Unknown,
             code => Packet::Refused(words(code)),
         },
         v5::Packet::Publish(message) => Packet::Message {
@@ -299,7 +325,14 @@ impl Version {
         true
     }
 
-    pub(super) fn subscribe(self, id: u16, filters: Vec<String>, out: &mut BytesMut) {
+    /// Whether one may subscribe without hearing oneself.
+    pub(super) fn has_no_local(self) -> bool {
+        self == Self::V5
+    }
+
+    /// Subscribes; `own` says whether this client's own messages come too,
+    /// as they always do where [`has_no_local`](Self::has_no_local) says no.
+    pub(super) fn subscribe(self, id: u16, filters: Vec<String>, own: Own, out: &mut BytesMut) {
         match self {
             Self::V311 => {
                 let qos = rumqttc::mqttbytes::QoS::AtMostOnce;
@@ -314,7 +347,10 @@ impl Version {
                 let qos = rumqttc::v5::mqttbytes::QoS::AtMostOnce;
                 let filters = filters
                     .into_iter()
-                    .map(|filter| v5::Filter::new(filter, qos))
+                    .map(|filter| v5::Filter {
+                        nolocal: own == Own::Unheard,
+                        ..v5::Filter::new(filter, qos)
+                    })
                     .collect();
                 let packet = v5::Subscribe {
                     pkid: id,

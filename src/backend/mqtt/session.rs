@@ -21,8 +21,9 @@ use crate::event::Effect;
 use crate::wire::cluster::Topic;
 
 use super::dice::Dice;
-use super::link::{End, Link};
-use super::packet::{Hello, NoPacket, Packet, Reader, Version};
+use super::echo::Echo;
+use super::link::{self, End, Link};
+use super::packet::{Hello, NoPacket, Own, Packet, Reader, Version};
 use super::topics::Wanted;
 use super::transport::{Stream, TransportError};
 use super::words::Words;
@@ -49,6 +50,8 @@ pub(super) enum SessionError {
     NoAnswer,
     #[error("the broker refuses us: {0}")]
     Refused(String),
+    #[error("the broker does not speak {0}")]
+    Unknown(Version),
     #[error("the broker does not let us hear {0}")]
     Unheard(String),
     #[error("{0}")]
@@ -64,6 +67,20 @@ pub(super) enum SessionError {
 }
 
 impl SessionError {
+    /// Whether the broker may speak another version, if this is what came
+    /// of an attempt to connect. Some say so, some close the connection.
+    pub(super) fn may_be_version(&self) -> bool {
+        match self {
+            Self::Unknown(_) | Self::Closed | Self::Io(_) | Self::NoPacket(_) => true,
+            Self::Transport(_)
+            | Self::NoAnswer
+            | Self::Refused(_)
+            | Self::Unheard(_)
+            | Self::Bye(_)
+            | Self::Silence(_) => false,
+        }
+    }
+
     /// Whether nobody listens there.
     #[cfg(feature = "broker")]
     pub(super) fn is_refused(&self) -> bool {
@@ -90,6 +107,8 @@ pub(super) struct Session<'a> {
     /// The last message that both a client and the node hear: the broker may
     /// send it once for each
     last: Option<(Topic, Bytes)>,
+    /// What was said and does not come back, unless it all does
+    echo: Option<Echo>,
     /// Subscriptions that are not answered, by number
     asked: BTreeMap<u16, Vec<String>>,
     /// The last of those without which we are not up; 0 when we are
@@ -107,18 +126,19 @@ pub(super) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Connects, and waits until the broker accepts us.
+    /// Connects, and waits until the broker accepts us in that version.
     pub(super) async fn open(
         setup: &'a Setup,
+        version: Version,
         link: &'a Link,
         words: &'a mut Words,
         dice: &mut Dice,
     ) -> Result<Self, SessionError> {
         let opening = async {
             let mut stream = transport::connect(&setup.config, setup.packet).await?;
-            let mut reader = Reader::new(setup.version, setup.packet);
+            let mut reader = Reader::new(version, setup.packet);
             let mut out = BytesMut::new();
-            setup.version.connect(
+            version.connect(
                 &Hello {
                     client: &setup.client,
                     keep_alive: setup.keep_alive,
@@ -134,6 +154,7 @@ impl<'a> Session<'a> {
                 match reader.next()? {
                     Some(Packet::Welcome(welcome)) => return Ok((stream, reader, welcome)),
                     Some(Packet::Refused(why)) => return Err(SessionError::Refused(why)),
+                    Some(Packet::Unknown) => return Err(SessionError::Unknown(version)),
                     Some(Packet::Bye(why)) => return Err(SessionError::Bye(why)),
                     Some(_) => return Err(SessionError::NoAnswer),
                     None => {}
@@ -153,7 +174,7 @@ impl<'a> Session<'a> {
             setup,
             link,
             words,
-            version: setup.version,
+            version,
             stream,
             reader,
             out: BytesMut::new(),
@@ -162,6 +183,7 @@ impl<'a> Session<'a> {
             batch: Vec::new(),
             wanted: Wanted::default(),
             last: None,
+            echo: version.has_no_local().then(Echo::default),
             asked: BTreeMap::new(),
             awaited: 0,
             last_id: 0,
@@ -179,7 +201,7 @@ impl<'a> Session<'a> {
     /// Subscribes all that is to be heard.
     fn introduce(&mut self) {
         let own = Topic::ALL.map(|topic| self.setup.topic(topic).to_owned());
-        self.subscribe(own.into());
+        self.subscribe(own.into(), Own::Unheard);
         for filter in self.link.connected() {
             self.wanted.add(filter);
         }
@@ -248,7 +270,12 @@ impl<'a> Session<'a> {
                 self.batch.push((Input::Gap, 0));
             }
             Packet::Bye(why) => return Err(SessionError::Bye(why)),
-            Packet::Welcome(_) | Packet::Refused(_) | Packet::Pong | Packet::Other => {}
+            Packet::Pong => {
+                if let Some(echo) = &mut self.echo {
+                    echo.answer(&mut self.batch);
+                }
+            }
+            Packet::Welcome(_) | Packet::Refused(_) | Packet::Unknown | Packet::Other => {}
         }
         Ok(())
     }
@@ -267,16 +294,16 @@ impl<'a> Session<'a> {
                 self.last = Some(this);
             }
             if let Some(message) = self.words.hear(own, &payload, self.heard) {
+                if let Some(echo) = &mut self.echo {
+                    echo.heard(&message);
+                }
                 let input = Input::Peer(Box::new(message));
                 self.batch.push((input, payload.len()));
             }
         }
         if is_wanted {
-            let input = Input::Message {
-                topic: topic.split('/').map(str::to_owned).collect(),
-                payload: payload.to_vec(),
-            };
-            self.batch.push((input, payload.len()));
+            let size = payload.len();
+            self.batch.push((heard(topic, payload.to_vec()), size));
         }
     }
 
@@ -312,6 +339,7 @@ impl<'a> Session<'a> {
             if end == Some(End::Close) && self.queue.is_empty() && !self.closing {
                 self.say_goodbye();
             }
+            self.probe();
             if self.out.is_empty() && !self.unflushed {
                 return Ok(end);
             }
@@ -340,17 +368,33 @@ impl<'a> Session<'a> {
                 let Self {
                     setup,
                     words,
+                    wanted,
+                    echo,
                     version,
                     limit,
                     out,
                     ..
                 } = self;
-                let topic = Topic::of(&message);
+                let topic = setup.topic(Topic::of(&message));
+                let mut echo = echo.as_mut();
+                let clients = echo.is_some() && wanted.names(topic);
+                let mut parts = Vec::new();
                 words.say(&message, |part| {
-                    if !version.message(setup.topic(topic), part, *limit, out) {
+                    if !version.message(topic, part, *limit, out) {
                         tracing::error!("the broker does not take what nodes tell each other");
                     }
+                    if clients {
+                        parts.push(part.to_vec());
+                    }
                 });
+                if let Some(echo) = &mut echo {
+                    let size = link::size(&message);
+                    echo.say(Input::Peer(message), size);
+                    for part in parts {
+                        let size = part.len();
+                        echo.say(heard(topic, part), size);
+                    }
+                }
             }
             Effect::Send { topic, payload } => {
                 let topic = topic.join("/");
@@ -358,6 +402,8 @@ impl<'a> Session<'a> {
                 if !self.version.message(&topic, &payload, limit, out) {
                     let bytes = payload.len();
                     tracing::debug!("a client's message of {bytes} bytes is too long to be sent");
+                } else if let Some(own) = self.setup.own_topic(&topic) {
+                    self.say_as_a_node(own, &topic, payload);
                 }
             }
             Effect::Subscribe(filter) => {
@@ -371,6 +417,35 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// A client has said what nodes say: like theirs, it does not come back.
+    fn say_as_a_node(&mut self, own: Topic, topic: &str, payload: Vec<u8>) {
+        let Some(echo) = &mut self.echo else {
+            return;
+        };
+        let size = payload.len();
+        if let Some(message) = self.words.hear(own, &payload, self.heard) {
+            echo.say(Input::Peer(Box::new(message)), size);
+        }
+        if self.wanted.names(topic) {
+            echo.say(heard(topic, payload), size);
+        }
+    }
+
+    /// Asks whether the broker has taken what was said, behind all of it.
+    fn probe(&mut self) {
+        let wants = self.echo.as_ref().is_some_and(Echo::wants_ping);
+        if wants && !self.closing {
+            self.send_ping();
+        }
+    }
+
+    fn send_ping(&mut self) {
+        self.version.ping(&mut self.out);
+        if let Some(echo) = &mut self.echo {
+            echo.ping();
+        }
+    }
+
     /// Tells the broker what clients want to hear, as far as it doesn't know.
     fn settle(&mut self) {
         let setup = self.setup;
@@ -378,7 +453,7 @@ impl<'a> Session<'a> {
             .wanted
             .settle(|filter| setup.own_topic(filter).is_some());
         for filter in changes.subscribe {
-            self.subscribe(vec![filter]);
+            self.subscribe(vec![filter], Own::Heard);
         }
         for filter in changes.unsubscribe {
             let id = self.next_id();
@@ -386,10 +461,10 @@ impl<'a> Session<'a> {
         }
     }
 
-    fn subscribe(&mut self, filters: Vec<String>) {
+    fn subscribe(&mut self, filters: Vec<String>, own: Own) {
         let id = self.next_id();
         self.asked.insert(id, filters.clone());
-        self.version.subscribe(id, filters, &mut self.out);
+        self.version.subscribe(id, filters, own, &mut self.out);
     }
 
     fn next_id(&mut self) -> u16 {
@@ -420,11 +495,19 @@ impl<'a> Session<'a> {
             if self.awaited != 0 && now().duration_since(self.began) >= PATIENCE {
                 return Poll::Ready(Err(SessionError::NoAnswer));
             }
-            self.version.ping(&mut self.out);
+            self.send_ping();
             self.ping.as_mut().reset(now() + self.keep_alive);
             // the next turn writes it
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+}
+
+/// What a client hears.
+fn heard(topic: &str, payload: Vec<u8>) -> Input {
+    Input::Message {
+        topic: topic.split('/').map(str::to_owned).collect(),
+        payload,
     }
 }

@@ -12,9 +12,11 @@ use super::dice::Dice;
 #[cfg(feature = "broker")]
 use super::host::{self, Host};
 use super::link::Link;
+use super::packet::Version;
 use super::session::{Session, SessionError};
 use super::words::Words;
 use super::{Setup, now};
+use crate::config::MqttVersion;
 
 /// First and greatest time between two attempts.
 const FIRST: Duration = Duration::from_millis(100);
@@ -64,6 +66,7 @@ async fn talk(setup: Arc<Setup>, link: Arc<Link>) {
     let mut dice = Dice::random();
     let mut words = Words::new(&setup.node, setup.part, &mut dice, now());
     let mut outage = Outage::default();
+    let mut speech = Speech::new(setup.config.version);
     #[cfg(feature = "broker")]
     let mut host = Host::find(setup).await;
     #[cfg(feature = "broker")]
@@ -74,11 +77,12 @@ async fn talk(setup: Arc<Setup>, link: Arc<Link>) {
         let opened = tokio::select! {
             biased;
             _ = link.ended() => return,
-            opened = Session::open(setup, link, &mut words, &mut dice) => opened,
+            opened = Session::open(setup, speech.version, link, &mut words, &mut dice) => opened,
         };
         let pause = match opened {
             Ok(session) => {
-                outage.is_over(setup);
+                outage.is_over(setup, speech.version);
+                speech.is_understood();
                 let began = now();
                 let Err(why) = session.run().await else {
                     return;
@@ -88,15 +92,18 @@ async fn talk(setup: Arc<Setup>, link: Arc<Link>) {
                 outage.tell(setup, &why);
                 outage.pause(&mut dice)
             }
-            #[cfg(feature = "broker")]
-            Err(why)
+            Err(why) => {
+                if speech.fails(&why) {
+                    tracing::debug!("{why}: trying {}", speech.version);
+                    continue;
+                }
+                #[cfg(feature = "broker")]
                 if why.is_refused()
                     && let Some(host) = &mut host
-                    && host.step_in(now()).await =>
-            {
-                continue;
-            }
-            Err(why) => {
+                    && host.step_in(now()).await
+                {
+                    continue;
+                }
                 outage.tell(setup, &why);
                 outage.pause(&mut dice)
             }
@@ -105,6 +112,57 @@ async fn talk(setup: Arc<Setup>, link: Arc<Link>) {
             biased;
             _ = link.ended() => return,
             () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+/// The version that is spoken.
+#[derive(Debug)]
+struct Speech {
+    version: Version,
+    /// The configuration leaves no choice.
+    is_fixed: bool,
+    /// The broker has accepted it.
+    is_known: bool,
+}
+
+impl Speech {
+    const fn new(version: MqttVersion) -> Self {
+        Self {
+            version: match version {
+                MqttVersion::V311 => Version::V311,
+                MqttVersion::V5 | MqttVersion::Auto => Version::V5,
+            },
+            is_fixed: !matches!(version, MqttVersion::Auto),
+            is_known: false,
+        }
+    }
+
+    const fn is_understood(&mut self) {
+        self.is_known = true;
+    }
+
+    /// An attempt to connect has failed. Returns whether to try again at
+    /// once, in another version.
+    fn fails(&mut self, why: &SessionError) -> bool {
+        if self.is_fixed {
+            return false;
+        }
+        let may_be_version = why.may_be_version();
+        match self.version {
+            Version::V5 if may_be_version => {
+                self.version = Version::V311;
+                self.is_known = false;
+                true
+            }
+            // A broker that dies while we connect looks like one that does
+            // not understand us. So the old version counts only for whoever
+            // accepts it right away.
+            Version::V311 if may_be_version || !self.is_known => {
+                self.version = Version::V5;
+                false
+            }
+            Version::V5 | Version::V311 => false,
         }
     }
 }
@@ -138,12 +196,12 @@ impl Outage {
         }
     }
 
-    fn is_over(&mut self, setup: &Setup) {
+    fn is_over(&mut self, setup: &Setup, version: Version) {
         // whoever read that there was none wants to read that there is one
         if std::mem::take(&mut self.told) {
             tracing::warn!("connected to the broker at {}", setup.place());
         } else {
-            tracing::info!("connected to the broker at {}", setup.place());
+            tracing::info!("connected to the broker at {}, {version}", setup.place());
         }
     }
 
@@ -163,6 +221,45 @@ impl Outage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_old_version_is_spoken_with_who_knows_no_other() {
+        let no_transport = || SessionError::NoAnswer;
+        let mut speech = Speech::new(MqttVersion::Auto);
+        assert_eq!(speech.version, Version::V5);
+        assert!(!speech.fails(&no_transport()));
+        assert!(!speech.fails(&SessionError::Refused("not authorized".to_owned())));
+        assert_eq!(speech.version, Version::V5);
+        assert!(speech.fails(&SessionError::Unknown(Version::V5)));
+        assert_eq!(speech.version, Version::V311);
+        speech.is_understood();
+        assert!(!speech.fails(&no_transport()));
+        assert_eq!(speech.version, Version::V311, "remembered");
+        // another broker has taken its place
+        assert!(!speech.fails(&SessionError::Unknown(Version::V311)));
+        assert_eq!(speech.version, Version::V5);
+    }
+
+    #[test]
+    fn a_broker_that_dies_is_not_taken_for_an_old_one() {
+        let mut speech = Speech::new(MqttVersion::Auto);
+        speech.is_understood();
+        assert!(speech.fails(&SessionError::Closed), "it may be one");
+        assert!(!speech.fails(&SessionError::NoAnswer), "it is not");
+        assert_eq!(speech.version, Version::V5);
+    }
+
+    #[test]
+    fn a_version_that_is_configured_stays() {
+        for (configured, version) in [
+            (MqttVersion::V311, Version::V311),
+            (MqttVersion::V5, Version::V5),
+        ] {
+            let mut speech = Speech::new(configured);
+            assert!(!speech.fails(&SessionError::Unknown(version)));
+            assert_eq!(speech.version, version);
+        }
+    }
 
     #[test]
     fn pauses_grow_to_half_a_minute() {

@@ -118,6 +118,13 @@ impl Wanted {
         self.plain.contains(topic) || self.wide.iter().any(|filter| matches(filter, topic))
     }
 
+    /// Whether a client wants to hear this topic by its name alone, so that
+    /// the broker is not asked for it if it is `known`.
+    pub(super) fn names(&self, topic: &str) -> bool {
+        let mut granted = self.wide.difference(&self.refused);
+        self.plain.contains(topic) && !granted.any(|filter| matches(filter, topic))
+    }
+
     /// What to tell the broker for it to know what is wanted: all that is
     /// not covered, and is not `known` to it anyway.
     pub(super) fn settle(&mut self, known: impl Fn(&str) -> bool) -> Changes {
@@ -240,11 +247,14 @@ mod tests {
         }
         assert_eq!(wanted.settle(known), changes(&["a/+", "c"], &[]));
         assert_eq!(wanted.settle(known), changes(&[], &[]));
+        assert!(wanted.names("net/info") && !wanted.names("a/b") && !wanted.names("x"));
         wanted.add("#".to_owned());
+        assert!(!wanted.names("net/info"), "it comes");
         assert_eq!(wanted.settle(known), changes(&["#"], &["a/+", "c"]));
         assert!(wanted.wants("x/y") && !wanted.wants("$SYS/x"));
         // who may not hear everything still hears the rest
         wanted.refuse("#".to_owned());
+        assert!(wanted.names("net/info"));
         assert_eq!(wanted.settle(known), changes(&["a/+", "c"], &[]));
         wanted.remove("#");
         assert_eq!(wanted.settle(known), changes(&[], &["#"]));

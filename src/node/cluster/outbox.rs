@@ -4,8 +4,9 @@
 //! Only ticks are kept, as intervals; what they stand for is looked up when
 //! it is sent. So the outbox takes no memory to speak of however long the
 //! broker is away, and a value that was written over meanwhile is not sent
-//! any more. A message's way back shows that the broker had it; the nodes
-//! notice by the ticks what the broker then lost.
+//! any more. A message's way back, or what the backend makes of the broker's
+//! word that it has it, shows that the broker had it; the nodes notice by the
+//! ticks what the broker then lost.
 
 use std::collections::VecDeque;
 use std::time::Duration;
