@@ -22,14 +22,15 @@ pub(super) struct File {
     safe: usize,
 }
 
-/// Time between two files that begin with everything, at most.
+/// Time between two files that begin with everything, at most, in
+/// milliseconds.
 const DUMPS: u64 = 60_000;
 
 impl World {
     /// A process has its data: it writes them all to a new file before long,
     /// and again now and then.
     pub(super) fn dump_later(&mut self, n: usize, life: LifeIx) {
-        let wait = self.rng.millis(1, DUMPS);
+        let wait = Duration::from_millis(self.rng.between(1, DUMPS));
         self.after(wait, Happening::Dump(n, life));
     }
 

@@ -3,11 +3,11 @@
 //!
 //! A node's life (a process, from start to end) tells each change it applies
 //! by `Output::Persist`. From that alone follows what may be lost: an event
-//! is gone only if every life that ever held it has ended, and no life has
-//! begun with a file that has it, whether its machine says so or not. So for each entry
-//! the final event is known exactly: the greatest by (tock, name, tick) of
-//! all that a living node has held; unless that is a deletion, which may have
-//! been forgotten by then.
+//! is gone only if every life that ever held it has ended. What a file holds
+//! is held by the life that begins with it, whether its machine says so or
+//! not. So for each entry the final event is known exactly: the greatest by
+//! (tock, name, tick) of all that a living node has held; unless that is a
+//! deletion, which may have been forgotten by then.
 
 use std::collections::BTreeMap;
 
