@@ -12,6 +12,7 @@
 
 pub mod check;
 mod client;
+mod disk;
 mod download;
 mod ear;
 mod faults;

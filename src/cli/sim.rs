@@ -17,8 +17,9 @@ use super::exit::{CliError, Exit};
 /// Simulate networks with faults, and check what comes of them
 ///
 /// Each seed is one history: nodes, brokers, faults and clients, and then the
-/// check that all nodes agree and nothing is lost. The same seed always gives
-/// the same history.
+/// check that all nodes agree and nothing is lost. Killed processes start again
+/// with nothing, with all of their file, or with an old part of it; seldom all
+/// are killed at once. The same seed always gives the same history.
 #[derive(Args)]
 #[command(
     override_usage = "moat kv sim [OPTIONS]",

@@ -44,12 +44,20 @@ struct Node {
 impl Node {
     /// A node that has not been connected yet.
     fn new(begin: Begin) -> Self {
+        Self::with(begin, &[])
+    }
+
+    /// As [`Node::new`], with what a file holds.
+    fn with(begin: Begin, loaded: &[Event]) -> Self {
         let me = NodeName::new("me");
         let seed = Seed { hash: 1, run: 2 };
         let mut machine = Machine::new(&me, Vec::new(), Limits::default(), seed);
         machine.set_effects(Effects { persist: true });
         if begin == Begin::First {
             machine.found(b"\x01").unwrap();
+        }
+        for event in loaded {
+            machine.handle_loaded(event);
         }
         let options = Options {
             ping: Settings::PING,
@@ -435,6 +443,36 @@ fn deletions_are_forgotten_although_nobody_writes() {
     node.write("x");
     node.wait(60);
     node.set(&path("x"), None);
+    node.wait(3000);
+    let tree = node.machine.replica().tree();
+    assert_eq!(tree.resolve(Ix::ROOT, path("x").as_ref()), Ok(None));
+}
+
+/// What was loaded from a file, deletions and deleters, was unknown to those
+/// who agree on what may be forgotten.
+#[test]
+fn deletions_that_a_file_holds_are_forgotten() {
+    let mut deleters = RawPath::new();
+    deleters.push_nil();
+    deleters.push_str("actor");
+    deleters.push_str("del");
+    let event = |path, tick, value: Option<&[u8]>| Event {
+        path,
+        chain: vec![NamedLink {
+            node: NodeName::new("me"),
+            tick: Tick(tick),
+        }],
+        end: ChainEnd::Start,
+        tock: Tock(tick * 10),
+        value: value.map(Into::into),
+    };
+    let loaded = [
+        event(RawPath::new(), 1, Some(b"\x01")),
+        event(deleters, 2, Some(b"\x81\xa5nodes\x91\xa2me")),
+        event(path("x"), 3, None),
+    ];
+    let mut node = Node::with(Begin::Again, &loaded);
+    node.machine.handle_up(node.now);
     node.wait(3000);
     let tree = node.machine.replica().tree();
     assert_eq!(tree.resolve(Ix::ROOT, path("x").as_ref()), Ok(None));

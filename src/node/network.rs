@@ -25,6 +25,12 @@ impl<K: Sink> Machine<K> {
         }
         self.now = now;
         self.cluster = Some(Box::new(cluster));
+        // what was loaded: who the deleters are, and what they have to agree on
+        let mut at = Some(Ix::ROOT);
+        while let Some(ix) = at {
+            self.note_change(ix);
+            at = self.replica.tree().following(Ix::ROOT, ix, true);
+        }
         self.settle_acts();
     }
 

@@ -24,6 +24,10 @@ pub(super) enum Mend {
 /// Time after which a broker gives up a client that it does not hear.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
+/// How often, of a thousand times, a whole site is without power when it could
+/// be.
+const SELDOM: u32 = 100;
+
 /// Second servers of some name in a history at most.
 const TWINS: usize = 2;
 
@@ -101,6 +105,16 @@ impl World {
                 self.kill(n, lasts);
                 Ok(())
             }
+            Trouble::Crashed => {
+                self.crash(n, lasts);
+                Ok(())
+            }
+            Trouble::PowerCut => {
+                if self.rng.chance(SELDOM) {
+                    self.cut_power(lasts);
+                }
+                Ok(())
+            }
             Trouble::Overflow => {
                 self.nodes[n].link.overflow += u32::try_from(self.rng.between(1, 30)).unwrap_or(1);
                 Ok(())
@@ -122,14 +136,7 @@ impl World {
 
     /// Kills a process, unless nobody else has data.
     fn kill(&mut self, n: usize, lasts: Duration) {
-        let mut others = self.nodes.iter().enumerate();
-        // of two servers of one name, one is going to end
-        let name = &self.nodes[n].name;
-        let other = others.any(|(m, node)| {
-            let serves = node.running.as_ref().is_some_and(|r| r.serving);
-            m != n && node.name != *name && m < usize::from(self.plan.nodes) && serves
-        });
-        if !other || self.nodes[n].running.is_none() {
+        if !self.outlives(n) || self.nodes[n].running.is_none() {
             return;
         }
         self.end(n, "killed");
@@ -225,7 +232,7 @@ impl World {
                 self.feed(n, Host::handle_gap)?;
             }
             if self.nodes[n].running.is_none() && !self.nodes[n].gone {
-                self.nodes[n].gone = self.rng.chance(250);
+                self.nodes[n].gone = self.outlives(n) && self.rng.chance(250);
                 self.after(Duration::from_millis(100), Happening::Start(n));
             }
         }

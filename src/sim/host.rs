@@ -11,10 +11,12 @@ use crate::node::merge::Replica;
 use crate::node::time::Timestamp;
 use crate::node::tree::Ix;
 use crate::node::{Effects, Limits, Machine, Output};
+use crate::sim::disk::File;
 use crate::sim::ear::Ear;
+use crate::sim::plant::Plant;
 
 /// What a process starts with.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Birth {
     pub(super) name: NodeName,
     /// Key of its hash tables: changes nothing that can be seen
@@ -25,9 +27,13 @@ pub(super) struct Birth {
     pub(super) boot: u64,
     /// Found a network with this value; else join one
     pub(super) found: Option<Vec<u8>>,
-    /// … whether or not there is one already
+    /// Begin with what this holds
+    pub(super) file: Option<File>,
+    /// Found one whether or not there is one already
     pub(super) force: bool,
     pub(super) watch_buffer: usize,
+    /// A bug of the beginning
+    pub(super) plant: Option<Plant>,
     /// How deleters take turns
     pub(super) delete: Settings,
 }
@@ -70,13 +76,21 @@ impl Host {
         let root = vec!["moat".to_owned(), "kv".to_owned()];
         let mut machine = Machine::new(&birth.name, root, limits, seed);
         machine.set_effects(Effects { persist: true });
-        let begin = match &birth.found {
-            Some(value) => {
+        let begin = match (&birth.file, &birth.found) {
+            (Some(file), _) => {
+                load(&mut machine, file, birth.plant);
+                match birth.plant {
+                    // that one does not leave out ticks
+                    Some(Plant::LoadedTick) => Begin::First,
+                    _ => Begin::Again,
+                }
+            }
+            (None, Some(value)) => {
                 let founded = machine.found(value);
                 founded.expect("invariant: a sound value on an empty store");
                 Begin::First
             }
-            None => Begin::Join(Vec::new()),
+            (None, None) => Begin::Join(Vec::new()),
         };
         let options = Options {
             ping: Settings::PING,
@@ -85,7 +99,7 @@ impl Host {
             addr: vec![(birth.name.as_str().to_owned(), 27586)],
             boot: birth.boot,
             seed: birth.run,
-            force: birth.force,
+            force: birth.force || (birth.file.is_some() && begin == Begin::First),
         };
         machine.set_network(now, options, begin);
         Self {
@@ -240,5 +254,21 @@ impl Host {
             node_drop: true,
             debug: false,
         })
+    }
+}
+
+/// Takes in a file, as a server does before it is connected to anybody.
+fn load(machine: &mut Machine<Ear>, file: &File, plant: Option<Plant>) {
+    let (books, tock) = &file.books;
+    machine.handle_info(books, *tock);
+    for event in &file.entries {
+        machine.handle_loaded(event);
+    }
+    let mut changes = file.changes.iter();
+    if plant == Some(Plant::LastRecord) {
+        changes.next_back();
+    }
+    for event in changes {
+        machine.handle_loaded(event);
     }
 }

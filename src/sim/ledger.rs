@@ -3,10 +3,11 @@
 //!
 //! A node's life (a process, from start to end) tells each change it applies
 //! by `Output::Persist`. From that alone follows what may be lost: an event
-//! is gone only if every life that ever held it has ended. So for each entry
-//! the final event is known exactly: the greatest by (tock, name, tick) of
-//! all that a living node has held; unless that is a deletion, which may have
-//! been forgotten by then.
+//! is gone only if every life that ever held it has ended. What a file holds
+//! is held by the life that begins with it, whether its machine says so or
+//! not. So for each entry the final event is known exactly: the greatest by
+//! (tock, name, tick) of all that a living node has held; unless that is a
+//! deletion, which may have been forgotten by then.
 
 use std::collections::BTreeMap;
 
@@ -84,6 +85,39 @@ impl Ledger {
             entries: vec![Held::default(); self.paths.len()],
         });
         LifeIx(self.lives.len() - 1)
+    }
+
+    /// What a life has held of each entry: the greatest event.
+    pub(super) fn seen(&self, life: LifeIx) -> Vec<Option<Made>> {
+        let entries = self.lives.get(life.0).map(|life| life.entries.iter());
+        entries
+            .into_iter()
+            .flatten()
+            .map(|held| held.greatest)
+            .collect()
+    }
+
+    /// A life begins with what an earlier one had seen, and with changes: all
+    /// of that counts as held.
+    pub(super) fn begins_with(&mut self, life: LifeIx, seen: &[Option<Made>], changes: &[Event]) {
+        let mut greatest = seen.to_vec();
+        for event in changes {
+            let head = event.chain.first();
+            let made = head.and_then(|l| self.ids.get(&(l.node.clone(), l.tick)).copied());
+            if let (Some(made), Some(key)) = (made, self.key(&event.path))
+                && let Some(slot) = greatest.get_mut(key.0)
+                && slot.is_none_or(|old| self.rank(old) < self.rank(made))
+            {
+                *slot = Some(made);
+            }
+        }
+        let entries = self
+            .lives
+            .get_mut(life.0)
+            .map(|life| life.entries.iter_mut());
+        for (held, greatest) in entries.into_iter().flatten().zip(greatest) {
+            held.greatest = greatest;
+        }
     }
 
     /// A node has ended, and what only it held is gone.

@@ -79,6 +79,12 @@ pub enum Trouble {
     Stopped,
     /// A process is killed; it starts again with nothing.
     Killed,
+    /// A process is killed; it starts again with what its file holds, or with
+    /// what had reached the disk of that.
+    Crashed,
+    /// All processes are killed at once; they start again with files of
+    /// different age, some with nothing. Seldom.
+    PowerCut,
     /// A node's shell could not keep what it heard.
     Overflow,
     /// A node's clock jumps ahead.
@@ -87,7 +93,7 @@ pub enum Trouble {
     Twin,
 }
 
-const TROUBLES: [Trouble; 9] = [
+const TROUBLES: [Trouble; 11] = [
     Trouble::LinkBreaks,
     Trouble::BrokerEnds,
     Trouble::BridgeCut,
@@ -95,6 +101,8 @@ const TROUBLES: [Trouble; 9] = [
     Trouble::Mute,
     Trouble::Stopped,
     Trouble::Killed,
+    Trouble::Crashed,
+    Trouble::PowerCut,
     Trouble::Overflow,
     Trouble::ClockJumps,
 ];

@@ -37,6 +37,10 @@ pub enum Plant {
     KnownForgets,
     /// A process that starts again begins at its first tick.
     ReusedTick,
+    /// A process that starts from a file goes on at its last tick there.
+    LoadedTick,
+    /// A file's last record is not read.
+    LastRecord,
     /// Deletions are forgotten at a deleter's first word.
     EarlyPurge,
     /// A watch does not hear of changes behind its walk.
@@ -49,7 +53,7 @@ pub enum Plant {
 
 impl Plant {
     /// All of them, with their names.
-    pub const ALL: [(Self, &'static str); 14] = [
+    pub const ALL: [(Self, &'static str); 16] = [
         (Self::WrongTie, "wrong-tie"),
         (Self::DeletionWins, "deletion-wins"),
         (Self::WriteRevives, "write-revives"),
@@ -60,6 +64,8 @@ impl Plant {
         (Self::NotSentAgain, "not-sent-again"),
         (Self::KnownForgets, "known-forgets"),
         (Self::ReusedTick, "reused-tick"),
+        (Self::LoadedTick, "loaded-tick"),
+        (Self::LastRecord, "last-record"),
         (Self::EarlyPurge, "early-purge"),
         (Self::WatchGap, "watch-gap"),
         (Self::WatchOrder, "watch-order"),

@@ -11,6 +11,7 @@ use crate::node::cluster::Fault;
 use crate::node::time::Timestamp;
 use crate::sim::check::{self, Broken};
 use crate::sim::client::Client;
+use crate::sim::disk::File;
 use crate::sim::download::Download;
 use crate::sim::faults::Mend;
 use crate::sim::host::{Birth, Host, Want};
@@ -47,6 +48,8 @@ pub(super) enum Happening {
     Start(usize),
     /// The next piece of a download.
     Piece(u64),
+    /// A process writes all that it has to a new file.
+    Dump(usize, LifeIx),
     /// Time to look whether all nodes agree.
     Look,
 }
@@ -111,6 +114,10 @@ pub(super) struct Running {
     pub(super) life: LifeIx,
     /// Clients are accepted.
     pub(super) serving: bool,
+    /// It began with a file.
+    pub(super) loaded: bool,
+    /// What it has is being read from there.
+    loading: bool,
     pub(super) plants: Plants,
 }
 
@@ -128,6 +135,10 @@ pub(super) struct Node {
     started: bool,
     /// It is not going to start again.
     pub(super) gone: bool,
+    /// What its disk holds
+    pub(super) file: Option<File>,
+    /// So many changes of its file it starts with next; `None`: with nothing
+    pub(super) kept: Option<usize>,
     /// What waits for a stopped process
     pub(super) backlog: VecDeque<Queued>,
     /// When the machine's time-out is due
@@ -146,6 +157,8 @@ impl Node {
             stopped: false,
             started: false,
             gone: false,
+            file: None,
+            kept: None,
             backlog: VecDeque::new(),
             wake: None,
         }
@@ -342,6 +355,10 @@ impl World {
             Happening::Connect(node, epoch) => self.connect(node, epoch),
             Happening::Start(node) => self.start(node),
             Happening::Piece(number) => self.piece(number),
+            Happening::Dump(node, life) => {
+                self.dump(node, life);
+                Ok(())
+            }
             Happening::Look => self.look(),
         }
     }
@@ -370,7 +387,7 @@ impl World {
 
     // ---- processes ----
 
-    /// Starts a process, with nothing.
+    /// Starts a process, with what there is of its file, or with nothing.
     fn start(&mut self, n: usize) -> Result<(), Broken> {
         if self.nodes[n].running.is_some() || self.nodes[n].gone {
             return Ok(());
@@ -380,7 +397,9 @@ impl World {
         self.nodes[n].started = true;
         let plant = self.settings.plant;
         let reuses = again && plant == Some(Plant::ReusedTick);
-        let founds = (n == 0 && !again) || reuses;
+        let file = self.open_file(n, life);
+        let loaded = file.is_some();
+        let founds = (n == 0 && !again) || (reuses && !loaded);
         self.counts.starts += 1;
         let birth = Birth {
             name: self.nodes[n].name.clone(),
@@ -389,21 +408,32 @@ impl World {
             boot: self.counts.starts,
             delete: self.plan.delete.clone(),
             found: founds.then(|| b"\xa4Root".to_vec()),
+            file,
             force: reuses,
+            plant,
             watch_buffer: self.plan.watch_buffer,
         };
         self.trace.line(self.now, |out| {
             out.push_str(&format!("{} starts", birth.name));
+            if let Some(file) = &birth.file {
+                let (old, new) = (file.entries.len(), file.changes.len());
+                out.push_str(&format!(" with {old} entries and {new} changes"));
+            }
         });
         let node = &mut self.nodes[n];
         node.running = Some(Running {
             host: Host::new(node.clock.local(self.now), &birth),
             life,
             serving: false,
+            loaded,
+            loading: true,
             plants: Plants::new(plant),
         });
         node.wake = None;
         self.settle(n)?;
+        if let Some(running) = &mut self.nodes[n].running {
+            running.loading = false;
+        }
         let wait = self.rng.millis(1, 200);
         let epoch = self.nodes[n].link.epoch;
         self.after(wait, Happening::Connect(n, epoch));
@@ -466,7 +496,11 @@ impl World {
                     self.trace.line(self.now, |out| {
                         out.push_str(&format!("{} -> {}", node.name, trace::message(&message)));
                     });
+                    let confirms = matches!(&*message, PeerMessage::Del(_));
                     let message = running.plants.tells(&mut running.host, now, message);
+                    if confirms {
+                        self.sync(n);
+                    }
                     if let Some(message) = message {
                         self.publish(n, message);
                     }
@@ -477,13 +511,20 @@ impl World {
                         out.push_str(&format!("{} has {}", node.name, trace::event(&event)));
                     });
                     self.ledger.applied(life, &node.name, &event)?;
+                    if !running.loading
+                        && let Some(file) = &mut node.file
+                    {
+                        file.changes.push(event.clone());
+                    }
                     self.pass_on(n, &event);
                 }
                 Want::Serve => {
                     running.serving = true;
+                    let life = running.life;
                     self.trace.line(self.now, |out| {
                         out.push_str(&format!("{} serves", node.name));
                     });
+                    self.dump_later(n, life);
                 }
                 Want::Ready(session) => self.ready(n, session),
                 Want::Note(note) => self.trace.line(self.now, |out| {
@@ -501,6 +542,8 @@ impl World {
                         return Ok(());
                     }
                     // as a supervisor does
+                    let file = self.nodes[n].file.as_ref();
+                    self.nodes[n].kept = file.map(|file| file.changes.len());
                     let wait = self.rng.millis(1000, 10_000);
                     self.after(wait, Happening::Start(n));
                 }
