@@ -5,14 +5,16 @@ mod load;
 mod merge;
 mod put;
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::wire::state::{Flaw, Found, Reader};
+use crate::event::Event;
+use crate::wire::state::{Books, Flaw, Found, Reader};
 
 pub use load::{Load, Loaded, load};
-pub use merge::{Cut, Merged, Problem};
+pub use merge::{Cut, Merged};
 pub use put::NewFile;
 
 /// Bytes that one read takes at most.
@@ -59,13 +61,101 @@ pub enum StoreError {
     },
 }
 
-/// Reads a file, or standard input if it is named `-`, to its end, in pieces,
-/// and gives each thing that is found to `take`, with how far it has been
+/// A record that says something.
+#[derive(Debug)]
+pub enum Record<'a> {
+    /// An entry or a change. Its tock is 0 if it has none.
+    Event(&'a Event),
+    /// Bookkeeping
+    Books(&'a Books),
+}
+
+/// Something that is wrong with a file, and does not keep the rest from being
 /// read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file
+    pub path: PathBuf,
+    /// Where, in bytes
+    pub at: u64,
+    /// What
+    pub what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, at, what } = self;
+        write!(f, "{}: byte {at}: {what}", path.display())
+    }
+}
+
+/// Reads a state file, or standard input if it is named `-`: each record goes
+/// to `take`, with how many bytes have been read, and whatever is left out
+/// because it cannot be read to `tell`. Returns how many records there were.
+///
+/// # Errors
+/// If it cannot be read, is no state file, or is damaged and not `force`; and
+/// what `take` returns.
+pub fn records<E: From<StoreError>>(
+    path: &Path,
+    force: bool,
+    mut tell: impl FnMut(Problem),
+    mut take: impl FnMut(u64, Record<'_>) -> Result<(), E>,
+) -> Result<u64, E> {
+    let mut count = 0;
+    let mut problem = |at, what| {
+        let path = path.to_owned();
+        tell(Problem { path, at, what });
+    };
+    let size = read(path, |read, found| {
+        match found {
+            Found::Event(event) => {
+                count += 1;
+                take(read, Record::Event(event))?;
+            }
+            Found::Books(books) => {
+                count += 1;
+                take(read, Record::Books(books))?;
+            }
+            Found::Strange(span) => {
+                problem(span.start, "a record that says nothing known".to_owned());
+            }
+            Found::Torn(span) => {
+                let bytes = span.end - span.start;
+                let what = format!("it ends in the middle of a record: {bytes} bytes left out");
+                problem(span.start, what);
+            }
+            Found::Damaged(span, why) if force => {
+                let bytes = span.end - span.start;
+                problem(
+                    span.start,
+                    format!("damaged ({why}): {bytes} bytes left out"),
+                );
+            }
+            Found::Damaged(span, why) => {
+                return Err(E::from(StoreError::Damaged {
+                    path: path.to_owned(),
+                    from: span.start,
+                    to: span.end,
+                    why,
+                }));
+            }
+        }
+        Ok(())
+    })?;
+    match (size, count) {
+        (0, _) => Err(StoreError::Empty { path: path.into() }.into()),
+        (_, 0) => Err(StoreError::NotAState { path: path.into() }.into()),
+        _ => Ok(count),
+    }
+}
+
+/// Reads a file to its end, in pieces, and gives each thing that is found to
+/// `take`, with how far it has been read.
 ///
 /// # Errors
 /// If it cannot be read, and what `take` returns.
-pub fn read<E: From<StoreError>>(
+fn read<E: From<StoreError>>(
     path: &Path,
     mut take: impl FnMut(u64, Found<'_>) -> Result<(), E>,
 ) -> Result<u64, E> {

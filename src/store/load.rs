@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::event::{NodeInfo, NodeName, Sink};
 use crate::node::Machine;
-use crate::store::{StoreError, read};
-use crate::wire::state::Found;
+use crate::store::{Record, StoreError, records};
 
 /// How often a long load says how far it has come.
 const OFTEN: Duration = Duration::from_secs(2);
@@ -41,19 +40,17 @@ pub fn load<K: Sink>(load: &Load, machine: &mut Machine<K>) -> Result<Loaded, St
     let mut loaded = Loaded::default();
     for path in &load.files {
         let name = path.display();
-        let mut records = 0;
         #[allow(clippy::disallowed_methods)] // the shell's clock
         let now = Instant::now;
-        let mut told = now();
-        let size = read(path, |at, found| {
-            match found {
-                Found::Event(event) => {
-                    records += 1;
+        let (mut count, mut told) = (0u64, now());
+        let tell = |problem| tracing::warn!("{problem}");
+        let count = records(path, load.force, tell, |read, record| {
+            match record {
+                Record::Event(event) => {
                     loaded.events += 1;
                     machine.handle_loaded(event);
                 }
-                Found::Books(books) => {
-                    records += 1;
+                Record::Books(books) => {
                     machine.handle_info(&books.info, books.tock.unwrap_or_default());
                     if let Some(node) = &books.node
                         && !loaded.writers.contains(node)
@@ -61,45 +58,16 @@ pub fn load<K: Sink>(load: &Load, machine: &mut Machine<K>) -> Result<Loaded, St
                         loaded.writers.push(node.clone());
                     }
                 }
-                Found::Strange(span) => {
-                    tracing::warn!(
-                        "{name}: the record at byte {} says nothing known",
-                        span.start
-                    );
-                }
-                Found::Torn(span) => tracing::warn!(
-                    "{name}: it ends in the middle of a record: {} bytes from byte {} on are left out",
-                    span.end - span.start,
-                    span.start
-                ),
-                Found::Damaged(span, why) if load.force => tracing::warn!(
-                    "{name}: damaged from byte {} to {} ({why}): left out",
-                    span.start,
-                    span.end
-                ),
-                Found::Damaged(span, why) => {
-                    return Err(StoreError::Damaged {
-                        path: path.clone(),
-                        from: span.start,
-                        to: span.end,
-                        why,
-                    });
-                }
             }
+            count += 1;
             // a clock is slow beside a record
-            if records % 4096 == 0 && told.elapsed() >= OFTEN {
+            if count.is_multiple_of(4096) && told.elapsed() >= OFTEN {
                 told = now();
-                tracing::info!("{name}: {records} records, {} MiB read", at >> 20);
+                tracing::info!("{name}: {count} records, {} MiB read", read >> 20);
             }
-            Ok(())
+            Ok::<_, StoreError>(())
         })?;
-        if size == 0 {
-            return Err(StoreError::Empty { path: path.clone() });
-        }
-        if records == 0 {
-            return Err(StoreError::NotAState { path: path.clone() });
-        }
-        tracing::info!("{name}: {records} records read");
+        tracing::info!("{name}: {count} records read");
     }
     if load.authoritative {
         let holes = machine.replica().holes();

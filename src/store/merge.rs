@@ -1,14 +1,14 @@
 //! Files as one tree, without a server: to write them anew, as one, or as
 //! they were, or to compare them.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::event::{Event, NodeInfo, NodeName, StateWanted, Tock};
 use crate::node::merge::Replica;
 use crate::node::tree::Ix;
 use crate::path::{PathRef, RawPath};
-use crate::store::{StoreError, read};
-use crate::wire::state::{Books, Found, Writer};
+use crate::store::{Problem, Record, StoreError, records};
+use crate::wire::state::{Books, Writer};
 
 /// What of the files is taken.
 #[derive(Debug, Clone, Default)]
@@ -22,18 +22,6 @@ pub struct Cut {
     pub time: Option<f64>,
     /// Whether what can be read is taken although something cannot
     pub force: bool,
-}
-
-/// Something that is wrong with a file, and does not keep the rest from being
-/// read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The file
-    pub path: PathBuf,
-    /// Where, in bytes
-    pub at: u64,
-    /// What
-    pub what: String,
 }
 
 /// What files hold together.
@@ -72,24 +60,18 @@ impl Merged {
     }
 
     fn add(&mut self, path: &Path, cut: &Cut) -> Result<(), StoreError> {
-        let before = self.records;
         let mut is_over = false;
-        let problem = |at, what| Problem {
-            path: path.to_owned(),
-            at,
-            what,
-        };
-        let size = read(path, |_, found| {
-            match found {
-                Found::Event(event) => {
-                    self.records += 1;
+        let mut problems = std::mem::take(&mut self.problems);
+        let tell = |problem| problems.push(problem);
+        let read = records(path, cut.force, tell, |_, record| {
+            match record {
+                Record::Event(event) => {
                     let is_late = cut.tock.is_some_and(|tock| event.tock > tock) || is_over;
                     if !is_late && is_below(event.path.as_ref(), cut.below.as_ref()) {
                         self.apply(event);
                     }
                 }
-                Found::Books(books) => {
-                    self.records += 1;
+                Record::Books(books) => {
                     if let (Some(time), Some(limit)) = (books.time, cut.time) {
                         self.has_times = true;
                         is_over = time > limit;
@@ -97,36 +79,12 @@ impl Merged {
                     let is_late = books.tock.zip(cut.tock).is_some_and(|(a, b)| a > b);
                     self.inform(books, is_late || is_over);
                 }
-                Found::Strange(span) => {
-                    let what = "a record that says nothing known".to_owned();
-                    self.problems.push(problem(span.start, what));
-                }
-                Found::Torn(span) => {
-                    let bytes = span.end - span.start;
-                    let what = format!("it ends in the middle of a record: {bytes} bytes left out");
-                    self.problems.push(problem(span.start, what));
-                }
-                Found::Damaged(span, why) if cut.force => {
-                    let bytes = span.end - span.start;
-                    let what = format!("damaged ({why}): {bytes} bytes left out");
-                    self.problems.push(problem(span.start, what));
-                }
-                Found::Damaged(span, why) => {
-                    return Err(StoreError::Damaged {
-                        path: path.to_owned(),
-                        from: span.start,
-                        to: span.end,
-                        why,
-                    });
-                }
             }
-            Ok(())
-        })?;
-        match (size, self.records > before) {
-            (0, _) => Err(StoreError::Empty { path: path.into() }),
-            (_, false) => Err(StoreError::NotAState { path: path.into() }),
-            (_, true) => Ok(()),
-        }
+            Ok::<_, StoreError>(())
+        });
+        self.problems = problems;
+        self.records += read?;
+        Ok(())
     }
 
     fn apply(&mut self, event: &Event) {

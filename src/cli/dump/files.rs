@@ -14,7 +14,7 @@ use crate::cli::exit::{CliError, Exit};
 use crate::cli::show::{decode, map};
 use crate::event::{ChainEnd, Event, NamedLink, NodeInfo, NodeName, Tick, TickSet, Tock};
 use crate::path::{Path, RawPath};
-use crate::store::{self, Cut, Merged, NewFile, StoreError};
+use crate::store::{self, Cut, Merged, NewFile, Record, StoreError};
 use crate::text::{json, yaml_in};
 use crate::value::Value;
 use crate::wire::state::{Books, Found, MAX_RECORD, Reader, Writer};
@@ -181,9 +181,7 @@ impl CutArgs {
 
 fn tell_problems(ctx: &Context, merged: &Merged) {
     for problem in &merged.problems {
-        let name = problem.path.display();
-        ctx.out
-            .note(&format!("{name}: byte {}: {}", problem.at, problem.what));
+        ctx.out.note(&problem.to_string());
     }
 }
 
@@ -241,12 +239,10 @@ fn write(
 pub(super) fn show(ctx: &Context, args: &ShowArgs) -> Result<Exit, CliError> {
     let below = args.path.encode();
     for path in &args.files {
-        let name = path.display();
-        let mut records = 0u64;
-        store::read(path, |_, found| {
-            match found {
-                Found::Event(event) => {
-                    records += 1;
+        let tell = |problem: store::Problem| ctx.out.note(&problem.to_string());
+        let shown = store::records(path, args.force, tell, |_, record| {
+            match record {
+                Record::Event(event) => {
                     if event
                         .path
                         .as_ref()
@@ -256,42 +252,12 @@ pub(super) fn show(ctx: &Context, args: &ShowArgs) -> Result<Exit, CliError> {
                         ctx.show_record(&shown_event(ctx, event)?)?;
                     }
                 }
-                Found::Books(books) => {
-                    records += 1;
-                    if !args.entries {
-                        ctx.show_record(&shown_books(books))?;
-                    }
-                }
-                Found::Strange(span) => {
-                    let at = span.start;
-                    ctx.out.note(&format!(
-                        "{name}: byte {at}: a record that says nothing known"
-                    ));
-                }
-                Found::Torn(span) => ctx.out.note(&format!(
-                    "{name}: byte {}: it ends in the middle of a record",
-                    span.start
-                )),
-                Found::Damaged(span, why) if args.force => ctx.out.note(&format!(
-                    "{name}: byte {}: damaged ({why}): {} bytes left out",
-                    span.start,
-                    span.end - span.start
-                )),
-                Found::Damaged(span, why) => {
-                    return Err(failed(StoreError::Damaged {
-                        path: path.clone(),
-                        from: span.start,
-                        to: span.end,
-                        why,
-                    }));
-                }
+                Record::Books(_) if args.entries => {}
+                Record::Books(books) => ctx.show_record(&shown_books(books))?,
             }
             Ok::<_, Failed>(())
-        })
-        .map_err(|Failed(why)| why)?;
-        if records == 0 {
-            return Err(anyhow::anyhow!("{name}: it is no state file").into());
-        }
+        });
+        shown.map_err(|Failed(why)| why)?;
     }
     Ok(Exit::Success)
 }
@@ -309,10 +275,6 @@ impl From<CliError> for Failed {
     fn from(why: CliError) -> Self {
         Self(why)
     }
-}
-
-fn failed(why: StoreError) -> Failed {
-    why.into()
 }
 
 fn shown_event(ctx: &Context, event: &Event) -> Result<Value, CliError> {
