@@ -43,7 +43,7 @@ use ties::Tie;
 
 pub use counts::Counts;
 pub use delete::Deleter;
-pub use join::SKIPPED;
+pub use join::skipped;
 pub use members::{Kind, Member, Members};
 pub use outbox::Outbox;
 pub use report::{Fault, Report};

@@ -8,8 +8,9 @@ use crate::event::{
 };
 use crate::msgpack;
 use crate::node::Limits;
-use crate::node::cluster::{Cluster, Fault, Report};
+use crate::node::cluster::{Cluster, Fault, Report, skipped};
 use crate::node::merge::{Exhausted, Replica};
+use crate::node::rng::Rng;
 use crate::node::suspend::{Guard, Question, Suspended, Token};
 use crate::node::time::Timestamp;
 use crate::node::tree::Ix;
@@ -572,11 +573,12 @@ impl<K: Sink> Machine<K> {
         }
     }
 
-    /// This node, alone with what it has loaded, goes on so many ticks behind
-    /// its last one that is known: what was written after the last record
-    /// that reached the disk has ticks that must not be used again.
-    pub fn begin_again(&mut self, behind: u64) {
+    /// This node, alone with what it has loaded, goes on far behind its last
+    /// tick that is known: what was written after the last record that reached
+    /// the disk has ticks that must not be used again. `seed` is random.
+    pub fn begin_again(&mut self, seed: u64) {
         let Tick(tick) = self.replica.tick().unwrap_or_default();
+        let behind = skipped(&mut Rng::new(seed));
         self.replica.begin_after(Tick(tick.saturating_add(behind)));
     }
 

@@ -69,6 +69,14 @@ impl<'a> PathRef<'a> {
         Elements(self.0)
     }
 
+    /// Whether this is `top`, or lies below it: compares encodings, so both
+    /// must have the same form.
+    #[must_use]
+    pub fn is_at_or_below(self, top: PathRef<'_>) -> bool {
+        // no encoded element is the beginning of another one
+        self.0.starts_with(top.0)
+    }
+
     /// How many elements there are; counts up to the first fault.
     #[must_use]
     pub fn len(self) -> usize {

@@ -261,7 +261,7 @@ fn load_files(
                 theirs: theirs(),
             });
         }
-        machine.begin_again(cluster::SKIPPED + chance % (cluster::SKIPPED << 8));
+        machine.begin_again(chance);
     } else if !is_mine && !load.authoritative {
         tracing::warn!(
             "the files are of {}: waiting for a node to fetch the rest from (-a: there is none)",

@@ -67,7 +67,7 @@ impl Merged {
             match record {
                 Record::Event(event) => {
                     let is_late = cut.tock.is_some_and(|tock| event.tock > tock) || is_over;
-                    if !is_late && is_below(event.path.as_ref(), cut.below.as_ref()) {
+                    if !is_late && event.path.as_ref().is_at_or_below(cut.below.as_ref()) {
                         self.apply(event);
                     }
                 }
@@ -192,11 +192,4 @@ impl Merged {
         put(&out)?;
         Ok(written)
     }
-}
-
-/// Whether a path is at or below another one.
-fn is_below(path: PathRef<'_>, top: PathRef<'_>) -> bool {
-    let mut elements = path.elements();
-    top.elements()
-        .all(|wanted| elements.next().is_some_and(|element| element == wanted))
 }

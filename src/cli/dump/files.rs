@@ -243,12 +243,7 @@ pub(super) fn show(ctx: &Context, args: &ShowArgs) -> Result<Exit, CliError> {
         let shown = store::records(path, args.force, tell, |_, record| {
             match record {
                 Record::Event(event) => {
-                    if event
-                        .path
-                        .as_ref()
-                        .bytes()
-                        .starts_with(below.as_ref().bytes())
-                    {
+                    if event.path.as_ref().is_at_or_below(below.as_ref()) {
                         ctx.show_record(&shown_event(ctx, event)?)?;
                     }
                 }

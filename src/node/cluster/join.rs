@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::event::{Fetch, Fetched, Hail, Info, NodeInfo, NodeName, Say, Tick};
 use crate::node::merge::{Applied, Replica};
+use crate::node::rng::Rng;
 use crate::node::time::Timestamp;
 use crate::node::tree::Ix;
 use crate::path::RawPath;
@@ -25,7 +26,14 @@ pub(super) const HAIL: Duration = Duration::from_millis(500);
 const ALONE: Duration = Duration::from_secs(1);
 /// Ticks that are left out where a clean end cannot be proved: nothing that
 /// the last run may have written beyond what anybody knows is used again.
-pub const SKIPPED: u64 = 1 << 20;
+const SKIPPED: u64 = 1 << 20;
+
+/// How many ticks are left out then: by chance, so that two parts of a network
+/// in which one name starts again do not go on from the same one.
+pub fn skipped(rng: &mut Rng) -> u64 {
+    SKIPPED + rng.below(SKIPPED << 8)
+}
+
 /// Candidates that are remembered.
 const CANDIDATES: usize = 64;
 
@@ -386,7 +394,7 @@ impl Cluster {
     /// Goes on far behind the last tick of this name that is known.
     fn skip_ticks(&mut self, replica: &mut Replica) {
         let Tick(tick) = replica.tick().unwrap_or_default();
-        let last = tick + SKIPPED + self.rng.below(SKIPPED << 8);
+        let last = tick + skipped(&mut self.rng);
         replica.begin_after(Tick(last));
         if self.own_tick > self.begun_after {
             let own = self.begun_after.0 + 1..=self.own_tick.0;
