@@ -10,6 +10,7 @@ mod connection;
 pub mod fetch;
 mod listen;
 mod node;
+mod notify;
 mod reach;
 
 use std::future::Future;
@@ -154,29 +155,42 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
 }
 
 /// Runs a server until it is told to end by SIGTERM or SIGINT. `ready` is
-/// called once clients are accepted.
+/// called once clients are accepted, `reload` when a service manager asks for
+/// it by SIGHUP.
 ///
 /// # Errors
 /// If it cannot start.
-pub fn run(options: Options, ready: impl FnOnce()) -> Result<(), ServeError> {
+pub fn run(
+    options: Options,
+    ready: impl FnOnce(),
+    reload: impl FnMut() -> Result<(), String> + 'static,
+) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()
         .map_err(system("start the runtime"))?;
-    let result = LocalSet::new().block_on(&runtime, serve(options, ready));
+    let result = LocalSet::new().block_on(&runtime, serve(options, ready, reload));
+    if let Err(why) = &result {
+        notify::failed(why);
+    }
     // a look-up of a name may still be under way
     runtime.shutdown_background();
     result
 }
 
-async fn serve(options: Options, ready: impl FnOnce()) -> Result<(), ServeError> {
+async fn serve(
+    options: Options,
+    ready: impl FnOnce(),
+    reload: impl FnMut() -> Result<(), String> + 'static,
+) -> Result<(), ServeError> {
     let files = listen::raise_file_limit();
     // a port that is taken is noticed at once; clients are refused until
     // there is something to serve
     let sockets = listen::bind(&options.listen)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handle signals"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(system("handle signals"))?;
+    let hangups = notify::hangups().map_err(system("handle signals"))?;
     let mut told = async || {
         tokio::select! {
             _ = interrupt.recv() => tracing::info!("interrupted"),
@@ -191,6 +205,7 @@ async fn serve(options: Options, ready: impl FnOnce()) -> Result<(), ServeError>
     let node = Rc::new(node?);
     let mut tasks = JoinSet::new();
     tasks.spawn_local(node::drive(Rc::clone(&node)));
+    tasks.spawn_local(notify::keep_saying(Rc::clone(&node)));
 
     let result = tokio::select! {
         () = told() => Ok(false),
@@ -203,6 +218,8 @@ async fn serve(options: Options, ready: impl FnOnce()) -> Result<(), ServeError>
             for listener in listen::open(sockets)? {
                 tasks.spawn_local(listen::accept(listener, Rc::clone(&node), files));
             }
+            tasks.spawn_local(notify::reload(hangups, Rc::clone(&node), reload));
+            notify::ready(&node);
             ready();
             tokio::select! {
                 () = told() => Ok(()),
@@ -210,6 +227,7 @@ async fn serve(options: Options, ready: impl FnOnce()) -> Result<(), ServeError>
             }
         }
     };
+    notify::stopping();
     // no new clients; those that are here get what is theirs
     tasks.shutdown().await;
     node.end();

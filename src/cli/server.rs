@@ -17,6 +17,10 @@ use super::context::{Context, Verbosity};
 use super::exit::{CliError, Exit};
 use super::login::credentials;
 
+/// What tells its progress even if nobody asks for it: a large state takes a
+/// while to fetch.
+const PROGRESS: &str = "moat::server::fetch";
+
 /// Run a server
 #[derive(Args)]
 #[command(
@@ -131,16 +135,16 @@ pub(super) fn run(ctx: &Context, args: &ServerArgs) -> Result<Exit, CliError> {
         ..options(kv, name, begin, listen)
     };
     options.ways.auth = auth;
-    // a large state takes a while to fetch
-    ctx.start_log_with("moat::server::fetch")?;
+    ctx.start_log_with(PROGRESS)?;
     let quiet = ctx.verbosity == Verbosity::Quiet;
     let out = ctx.out.clone();
-    let ended = server::run(options, move || {
+    let running = move || {
         if !quiet {
             // who started the server may have gone away: it serves all the same
             let _ = out.line("Running.").and_then(|()| out.flush());
         }
-    });
+    };
+    let ended = server::run(options, running, ctx.reload_log(PROGRESS));
     match ended {
         Ok(()) => Ok(Exit::Success),
         Err(why @ ServeError::GaveUp(_)) => {

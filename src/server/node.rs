@@ -18,7 +18,7 @@ use crate::node::suspend::Verdict;
 use crate::node::time::Timestamp;
 use crate::node::{Effects, Machine, Output};
 use crate::server::fetch::{self, Ways};
-use crate::server::{Begin, Load, Options, ServeError};
+use crate::server::{Begin, Load, Options, ServeError, notify};
 use crate::store;
 use crate::wire::client::{Outbox, Windows};
 
@@ -208,6 +208,22 @@ impl Node {
         Timestamp(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
+    /// Number of entries.
+    pub(super) fn entries(&self) -> usize {
+        self.peek(|inner| inner.machine.replica().tree().count())
+    }
+
+    /// Whether it has its data.
+    pub(super) fn serves(&self) -> bool {
+        self.peek(|inner| inner.progress.serving)
+    }
+
+    /// How it is, in a line for an operator.
+    pub(super) fn status(&self) -> String {
+        let now = self.now();
+        self.peek(|inner| inner.status(now))
+    }
+
     /// Number of clients.
     pub(super) fn count(&self) -> usize {
         self.peek(|inner| inner.count)
@@ -245,7 +261,7 @@ fn load_files(
     machine: &mut Machine<Outbox>,
     chance: u64,
 ) -> Result<cluster::Begin, ServeError> {
-    let loaded = store::load(load, machine)?;
+    let loaded = store::load(load, machine, |text| notify::loading(text))?;
     let is_mine = machine.node().1.is_some();
     let theirs = || {
         let names = loaded.writers.iter().map(|name| format!("'{name}'"));
@@ -300,6 +316,27 @@ impl Inner {
         }
         if self.count == 0 {
             self.last.wake_by_ref();
+        }
+    }
+
+    fn status(&self, now: Timestamp) -> String {
+        let entries = self.machine.replica().tree().count();
+        let Some(cluster) = self.machine.cluster() else {
+            return format!("serving {entries} entries, alone");
+        };
+        let patience = cluster.patience();
+        let members = cluster.members();
+        let me = self.machine.node().0;
+        let others = members.iter().map(|(name, _)| name);
+        let others = others.filter(|name| *name != me && members.is_here(name, now, patience));
+        let others = match others.count() {
+            1 => "1 other node".to_owned(),
+            n => format!("{n} other nodes"),
+        };
+        let way = if cluster.is_up() { "" } else { ", no broker" };
+        match self.progress.serving {
+            false => format!("waiting for data, {others}{way}"),
+            true => format!("serving {entries} entries, {others}{way}"),
         }
     }
 

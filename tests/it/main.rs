@@ -20,6 +20,7 @@ mod layers;
 mod lifecycle;
 mod load;
 mod merge;
+mod notify;
 mod paths;
 mod replay;
 #[cfg(feature = "sim")]
