@@ -20,6 +20,7 @@ mod data;
 mod dump;
 mod exit;
 mod internal;
+mod keep;
 mod logging;
 mod login;
 mod man;

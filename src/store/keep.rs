@@ -2,11 +2,11 @@
 //! out.
 //!
 //! A directory DATE is a *set*: the full file `0.dkv`, then `1.dkv`, `2.dkv`
-//! …, each of which goes on where the one before it ends. All that is decided
-//! here is decided over a listing and a time that are handed in; [`Keep`]
-//! looks and acts. Beside a file there may be `N.dkv.tmp` and `N.dkv.sum`,
-//! which go when it goes. Nothing else is touched, and no symbolic link is
-//! followed below DIR.
+//! …, each of which goes on where the one before it ends, or is full as well
+//! where nothing was logged in between. All that is decided here is decided
+//! over a listing and a time that are handed in; [`Keep`] looks and acts.
+//! Beside a file there may be `N.dkv.tmp` and `N.dkv.sum`, which go when it
+//! goes. Nothing else is touched, and no symbolic link is followed below DIR.
 
 mod files;
 
@@ -208,18 +208,14 @@ pub struct Next {
     pub name: String,
     /// The file's number in it
     pub number: u32,
+    /// Whether it is to have everything, not only what changes from now on
+    pub is_full: bool,
     /// Whether there is a set that is younger than it could be: the clock has
     /// been set back. What is written goes there, so that it stays the newest.
     pub is_behind: bool,
 }
 
 impl Next {
-    /// Whether it is to have everything, not only what changes from now on.
-    #[must_use]
-    pub const fn is_full(&self) -> bool {
-        self.number == 0
-    }
-
     /// Its name in the set.
     #[must_use]
     pub fn file(&self) -> String {
@@ -227,18 +223,25 @@ impl Next {
     }
 }
 
-/// The next file to write. `sets` is sorted, the newest last.
-fn next(sets: &[Set], dates: &Dates, now: DateTime) -> Next {
+/// The next file to write. `sets` is sorted, the newest last; `is_last` says of
+/// a set and a number whether that file is the one now being written. What it
+/// is not, a server has not written down since: it may have learned much from
+/// others, and the next file has to be a full one.
+fn next(
+    sets: &[Set],
+    dates: &Dates,
+    now: DateTime,
+    is_last: impl FnOnce(&Set, u32) -> bool,
+) -> Next {
     let name = dates.name(now);
     let newest = sets.iter().rfind(|set| set.is_full());
     let later = newest.filter(|set| dates.read(&name).is_some_and(|at| set.at > at));
     let set = later.or_else(|| sets.iter().find(|set| set.name == name));
-    let last = set.and_then(|set| set.files.last_key_value());
+    let begun = set.filter(|set| set.is_full());
+    let last = begun.and_then(|set| Some((set, *set.files.last_key_value()?.0)));
     Next {
-        number: match last {
-            Some((last, _)) if set.is_some_and(Set::is_full) => last.saturating_add(1),
-            _ => 0,
-        },
+        number: last.map_or(0, |(_, number)| number.saturating_add(1)),
+        is_full: !last.is_some_and(|(set, number)| is_last(set, number)),
         is_behind: later.is_some(),
         name: set.map_or(name, |set| set.name.clone()),
     }
@@ -351,13 +354,17 @@ mod tests {
         let dates = Dates::default();
         let now = at("2026-03-01T07:45");
         let next = |sets: &[Set]| {
-            let next = next(sets, &dates, now);
+            let next = next(sets, &dates, now, |_, _| true);
+            assert_eq!(next.is_full, next.number == 0);
             (format!("{}/{}", next.name, next.file()), next.is_behind)
         };
         let fine = |path: &str| (path.to_owned(), false);
         assert_eq!(next(&[]), fine("2026-03-01-07/0.dkv"));
         let old = full("2026-03-01-06");
-        assert_eq!(next(&[old.clone()]), fine("2026-03-01-07/0.dkv"));
+        assert_eq!(
+            next(std::slice::from_ref(&old)),
+            fine("2026-03-01-07/0.dkv")
+        );
         let begun = set(
             "2026-03-01-07",
             &[("0.dkv", SIZE), ("9.dkv", 0), ("10.dkv", 5)],
@@ -375,13 +382,26 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_logged_is_in_the_next_file() {
+        let dates = Dates::default();
+        let sets = [set("2026-03-01-07", &[("0.dkv", SIZE), ("1.dkv", SIZE)])];
+        let now = at("2026-03-01T07:45");
+        let next = next(&sets, &dates, now, |set, number| {
+            assert_eq!((set.name.as_str(), number), ("2026-03-01-07", 1));
+            false
+        });
+        assert_eq!((next.number, next.is_full), (2, true));
+    }
+
+    #[test]
     fn a_clock_that_was_set_back_does_not_hide_what_is_written() {
         let dates = Dates::default();
         let sets = [full("2026-03-01-06"), full("2026-03-01-08")];
-        let next = next(&sets, &dates, at("1970-01-01T00:10"));
+        let next = next(&sets, &dates, at("1970-01-01T00:10"), |_, _| true);
         let expected = Next {
             name: "2026-03-01-08".to_owned(),
             number: 1,
+            is_full: false,
             is_behind: true,
         };
         assert_eq!(next, expected);

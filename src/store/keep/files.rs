@@ -111,14 +111,20 @@ impl Keep {
         Ok(Set::new(&self.dates, name, files))
     }
 
-    /// Where the next file goes; its directory is there then, and belongs to
-    /// whom DIR belongs. To be called, and the file to be begun, under
-    /// [`Keep::lock`].
+    /// Where the next file goes, if `log` is what the server writes now; its
+    /// directory is there then, and belongs to whom DIR belongs. To be called,
+    /// and the file to be begun, under [`Keep::lock`].
     ///
     /// # Errors
     /// If the directory cannot be read, or that for the file not be made.
-    pub fn next(&self, now: DateTime) -> Result<(Next, PathBuf), KeepError> {
-        let next = next(&self.sets()?, &self.dates, now);
+    pub fn next(&self, now: DateTime, log: Option<&Path>) -> Result<(Next, PathBuf), KeepError> {
+        let is_log = |set: &Set, number| {
+            let last = self.dir.join(&set.name).join(format!("{number}.dkv"));
+            // there may be several ways to it
+            let file = |path: &Path| Some(fs::metadata(path).ok()?).map(|m| (m.dev(), m.ino()));
+            log.is_some_and(|log| file(log).is_some_and(|log| Some(log) == file(&last)))
+        };
+        let next = next(&self.sets()?, &self.dates, now, is_log);
         let path = self.dir.join(&next.name);
         match fs::create_dir(&path) {
             Ok(()) => self.give(&path).map_err(access(&path))?,
@@ -389,13 +395,20 @@ mod tests {
     fn a_directory_is_made_for_the_next_file() {
         let dump = Dump::new(&[("2026-03-01-07/0.dkv", &state())]);
         let _lock = dump.keep.lock().unwrap();
-        let (next, path) = dump.keep.next(at("2026-03-01T07:30")).unwrap();
-        assert!(!next.is_full());
-        assert!(path.ends_with("2026-03-01-07/1.dkv"));
-        let (next, path) = dump.keep.next(at("2026-03-01T08:00")).unwrap();
-        assert!(next.is_full() && path.parent().unwrap().is_dir());
-        let gone = Keep::new(dump.dir.path().join("none"));
-        assert!(gone.next(at("2026-03-01T08:00")).is_err());
+        let (now, later) = (at("2026-03-01T07:30"), at("2026-03-01T08:00"));
+        let inside = |name: &str| dump.dir.path().join(name);
+        symlink(inside("2026-03-01-07"), inside("link")).unwrap();
+        let log = inside("link/0.dkv");
+        let (next, path) = dump.keep.next(now, Some(&log)).unwrap();
+        assert!(!next.is_full);
+        assert_eq!(path, inside("2026-03-01-07/1.dkv"));
+        // the log is another file, or none
+        assert!(dump.keep.next(now, Some(&inside("x"))).unwrap().0.is_full);
+        assert!(dump.keep.next(now, None).unwrap().0.is_full);
+        let (next, path) = dump.keep.next(later, Some(&log)).unwrap();
+        assert!(next.is_full && path.parent().unwrap().is_dir());
+        let gone = Keep::new(inside("none"));
+        assert!(gone.next(now, None).is_err());
     }
 
     #[test]
