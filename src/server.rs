@@ -7,7 +7,9 @@
 //! held while a task waits. No rule of the protocol's actions lives here.
 
 mod connection;
+mod disk;
 pub mod fetch;
+mod files;
 mod listen;
 mod node;
 mod notify;
@@ -29,7 +31,10 @@ use crate::node::cluster::Fault;
 use crate::server::node::Node;
 
 pub use crate::node::Limits;
+pub use crate::store::log;
 pub use crate::store::{Load, StoreError};
+pub use disk::probe as place;
+pub use files::Files;
 pub use listen::{Host, Listen};
 pub use reach::Meeting;
 
@@ -50,6 +55,8 @@ pub struct Options {
     pub wait_sync: Option<Option<Duration>>,
     /// End if there are no data after this time
     pub give_up: Option<Duration>,
+    /// The files that are written
+    pub files: Files,
     /// Where clients connect
     pub listen: Vec<Listen>,
     /// The levels that the network's topics begin with
@@ -237,6 +244,7 @@ async fn serve(
     {
         tracing::warn!("some clients did not take their last messages");
     }
+    node.end_files().await;
     if let Some(closing) = closing {
         closing.await;
     }

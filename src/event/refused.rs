@@ -89,6 +89,11 @@ pub enum Refused {
     CheckFailed(&'static str),
     /// The access rules forbid it: the letter, and which rule said so
     Access(char, String),
+    /// Only a client on the node's own machine may have files written.
+    NotLocal,
+    /// A file cannot be written, or changes cannot, and writes are not
+    /// accepted without: why
+    Log(String),
     /// The counters of this node are used up.
     Exhausted,
     /// The server ends.

@@ -45,12 +45,27 @@ impl NewFile {
     /// # Errors
     /// Those of the system; what had the name is still there then.
     pub fn finish(mut self) -> io::Result<()> {
+        self.name()
+    }
+
+    /// The same with a file that is still written to: what is there is on the
+    /// disk and has its name.
+    ///
+    /// # Errors
+    /// Those of the system; what had the name is still there then.
+    pub fn name(&mut self) -> io::Result<()> {
         self.file.sync_all()?;
         fs::rename(&self.temporary, &self.path)?;
         self.done = true;
         // the new name, too, outlives a power cut
         let directory = self.path.parent().filter(|d| !d.as_os_str().is_empty());
         File::open(directory.unwrap_or_else(|| Path::new(".")))?.sync_all()
+    }
+
+    /// The file itself.
+    #[must_use]
+    pub const fn file(&self) -> &File {
+        &self.file
     }
 }
 

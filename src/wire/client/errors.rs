@@ -75,6 +75,11 @@ pub fn text(why: &Refused) -> String {
         Refused::Check(words) => client(words),
         Refused::CheckFailed(why) => class("RuntimeError", why),
         Refused::Access(letter, rule) => format!("ACLError({rule}, '{letter}')"),
+        Refused::NotLocal => class(
+            "PermissionError",
+            "only a client on the server's own machine may have files written",
+        ),
+        Refused::Log(why) => class("LogError", why),
         Refused::Exhausted => class("RuntimeError", "the counters of this node are used up"),
         Refused::Ending => class("RuntimeError", "the server ends"),
     }
@@ -93,7 +98,8 @@ pub const fn kind(why: &Refused) -> &'static str {
         Refused::Overflow => "overflow",
         Refused::Check(_) => "check",
         Refused::CheckFailed(_) => "later",
-        Refused::Access(..) => "access",
+        Refused::Access(..) | Refused::NotLocal => "access",
+        Refused::Log(_) => "log",
         Refused::Exhausted | Refused::Ending => "server",
         Refused::NoValue
         | Refused::ValueGiven

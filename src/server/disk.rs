@@ -1,0 +1,255 @@
+//! The thread that does to files what may take long. It does one thing after
+//! the other.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::task::{Context, Poll};
+
+use tokio::sync::mpsc as channel;
+
+use crate::store::log::{FileId, Op};
+use crate::store::{self, NewFile};
+
+/// What became of an operation.
+#[derive(Debug)]
+pub(super) struct Done {
+    /// The operation; bytes that were appended are only as many zeros
+    pub(super) op: Op,
+    pub(super) result: Result<(), String>,
+}
+
+/// The way to that thread.
+#[derive(Debug)]
+pub(super) struct Disk {
+    /// There is none before there is something to do.
+    thread: Option<(mpsc::Sender<Op>, channel::UnboundedReceiver<Answer>)>,
+    /// Files that have their name, which the node writes to itself
+    files: BTreeMap<FileId, Arc<File>>,
+}
+
+#[derive(Debug)]
+struct Answer {
+    done: Done,
+    file: Option<Arc<File>>,
+}
+
+impl Disk {
+    pub(super) fn new() -> Self {
+        Self {
+            thread: None,
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// Has something done.
+    pub(super) fn submit(&mut self, op: Op) {
+        if matches!(
+            op,
+            Op::Close { .. } | Op::Abandon { .. } | Op::Remove { .. }
+        ) {
+            self.files.remove(&op.file());
+        }
+        if self.thread.is_none() {
+            self.thread = start();
+        }
+        let sent = self.thread.as_ref().map(|(ops, _)| ops.send(op));
+        if !matches!(sent, Some(Ok(()))) {
+            tracing::error!("no thread can be started to write files");
+        }
+    }
+
+    /// What has been done.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Done> {
+        let Some((_, answers)) = &mut self.thread else {
+            return Poll::Pending;
+        };
+        match answers.poll_recv(cx) {
+            Poll::Ready(Some(Answer { done, file })) => {
+                if let Some(file) = file {
+                    self.files.insert(done.op.file(), file);
+                }
+                Poll::Ready(done)
+            }
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Writes to a file here and now.
+    pub(super) fn write(&self, file: FileId, bytes: &[u8]) -> Result<(), String> {
+        let Some(file) = self.files.get(&file) else {
+            return Err("the file is not open".to_owned());
+        };
+        (&**file).write_all(bytes).map_err(|why| why.to_string())
+    }
+}
+
+type Thread = (mpsc::Sender<Op>, channel::UnboundedReceiver<Answer>);
+
+fn start() -> Option<Thread> {
+    let (ops, jobs) = mpsc::channel();
+    let (answers, done) = channel::unbounded_channel();
+    let work = move || {
+        let mut worker = Worker::default();
+        for op in jobs {
+            let (result, file) = match worker.perform(&op) {
+                Ok(file) => (Ok(()), file),
+                Err(why) => (Err(why), None),
+            };
+            let op = match op {
+                Op::Append { file, .. } => Op::Append {
+                    file,
+                    bytes: Vec::new(),
+                },
+                op => op,
+            };
+            let done = Done { op, result };
+            // nobody to tell: the server ends
+            let _ = answers.send(Answer { done, file });
+        }
+    };
+    let thread = std::thread::Builder::new().name("disk".to_owned());
+    thread.spawn(work).ok().map(|_| (ops, done))
+}
+
+/// The files that are written.
+#[derive(Default)]
+struct Worker {
+    files: BTreeMap<FileId, Writing>,
+}
+
+enum Writing {
+    /// It has no name yet.
+    New(Box<NewFile>),
+    Named(Arc<File>),
+}
+
+impl Writing {
+    fn file(&self) -> &File {
+        match self {
+            Self::New(file) => file.file(),
+            Self::Named(file) => file,
+        }
+    }
+}
+
+impl Worker {
+    /// Does one thing. Returns the file if it has got its name.
+    fn perform(&mut self, op: &Op) -> Result<Option<Arc<File>>, String> {
+        self.try_to(op).map_err(|why| why.to_string())
+    }
+
+    fn try_to(&mut self, op: &Op) -> io::Result<Option<Arc<File>>> {
+        let id = op.file();
+        match op {
+            Op::Create { path, .. } => {
+                must_be_ours(path)?;
+                let file = NewFile::create(path)?;
+                self.files.insert(id, Writing::New(Box::new(file)));
+            }
+            Op::Append { bytes, .. } => self.find(id)?.write_all(bytes)?,
+            Op::Sync { .. } => self.find(id)?.sync_data()?,
+            Op::Finish { .. } => {
+                let Some(Writing::New(mut new)) = self.files.remove(&id) else {
+                    return Err(gone());
+                };
+                new.name()?;
+                let file = Arc::new(new.file().try_clone()?);
+                self.files.insert(id, Writing::Named(Arc::clone(&file)));
+                return Ok(Some(file));
+            }
+            Op::Close { .. } => {
+                let file = self.files.remove(&id).ok_or_else(gone)?;
+                file.file().sync_all()?;
+            }
+            Op::Abandon { len, .. } => {
+                if let Some(file) = self.files.remove(&id) {
+                    // a torn record at the end is no harm: this is tidier
+                    let cut = file.file().set_len(*len);
+                    if let Err(why) = cut.and_then(|()| file.file().sync_all()) {
+                        tracing::debug!(%why, "a file is left as it is");
+                    }
+                }
+            }
+            Op::Remove { .. } => {
+                self.files.remove(&id);
+            }
+        }
+        Ok(None)
+    }
+
+    fn find(&self, id: FileId) -> io::Result<&File> {
+        self.files.get(&id).map(Writing::file).ok_or_else(gone)
+    }
+}
+
+fn gone() -> io::Error {
+    io::Error::other("the file is not open")
+}
+
+/// A file is replaced only if it was a state file, or empty.
+fn must_be_ours(path: &Path) -> io::Result<()> {
+    let is_ours = match store::begins_as_a_state(path) {
+        Ok(is_ours) => is_ours,
+        Err(why) if why.kind() == io::ErrorKind::NotFound => true,
+        Err(why) => return Err(why),
+    };
+    if is_ours {
+        return Ok(());
+    }
+    Err(io::Error::other(
+        "there is a file of another kind: choose another name",
+    ))
+}
+
+/// Where a file is that whoever starts the server names. Whether it can be
+/// created is found out now, and not when the first change is to go into it.
+///
+/// # Errors
+/// If it may not, or cannot, be written: why.
+pub fn probe(path: &Path) -> Result<PathBuf, String> {
+    let text = path.to_str().ok_or("the file's name is no text")?;
+    let path = place(text, None)?;
+    let failed = |why: io::Error| format!("{}: {why}", path.display());
+    must_be_ours(&path).map_err(failed)?;
+    NewFile::create(&path).map_err(failed)?;
+    Ok(path)
+}
+
+/// Where a file is that a client names.
+///
+/// # Errors
+/// If it may not be written: why.
+pub(super) fn place(path: &str, allowed: Option<&[PathBuf]>) -> Result<PathBuf, String> {
+    if path.is_empty() || path.contains('\0') || path.ends_with('/') {
+        return Err("the name of a file is needed".to_owned());
+    }
+    let path = std::path::absolute(path).map_err(|why| format!("{path}: {why}"))?;
+    let shown = path.display();
+    let extension = path.extension().and_then(|e| e.to_str());
+    if matches!(extension, Some("tmp" | "sum")) {
+        return Err(format!(
+            "{shown}: names that end in .tmp and .sum have a meaning: choose another one"
+        ));
+    }
+    let Some(allowed) = allowed else {
+        return Ok(path);
+    };
+    let directory = path.parent().unwrap_or_else(|| Path::new("/"));
+    let directory = directory
+        .canonicalize()
+        .map_err(|why| format!("{shown}: {why}"))?;
+    let is_inside = |dir: &PathBuf| {
+        dir.canonicalize()
+            .is_ok_and(|dir| directory.starts_with(dir))
+    };
+    if allowed.iter().any(is_inside) {
+        Ok(path)
+    } else {
+        Err(format!(
+            "{shown}: the server writes files only below its 'server.log.dirs'"
+        ))
+    }
+}
