@@ -14,6 +14,7 @@ mod listen;
 mod node;
 mod notify;
 mod reach;
+mod rotate;
 
 use std::future::Future;
 use std::io;
@@ -21,7 +22,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::backend::Backend;
@@ -29,6 +30,7 @@ use crate::config;
 use crate::event::{NodeName, Refused, Settings};
 use crate::node::cluster::Fault;
 use crate::server::node::Node;
+use crate::store::keep::KeepError;
 
 pub use crate::node::Limits;
 pub use crate::store::log;
@@ -37,6 +39,7 @@ pub use disk::probe as place;
 pub use files::Files;
 pub use listen::{Host, Listen};
 pub use reach::Meeting;
+pub use rotate::Rotation;
 
 /// How long clients may take to receive their last messages.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -140,6 +143,12 @@ pub enum ServeError {
     /// The network does not want this node.
     #[error(transparent)]
     Fault(#[from] Fault),
+    /// The directory of its files cannot be used.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
+    /// It is alone, and there are no data.
+    #[error("nothing to serve: start with -i VALUE or -l FILE")]
+    Nothing,
     /// Nobody has data.
     #[error("no node with data answered within {0:?}")]
     GaveUp(Duration),
@@ -177,7 +186,9 @@ pub fn run(
         .enable_time()
         .build()
         .map_err(system("start the runtime"))?;
-    let result = LocalSet::new().block_on(&runtime, serve(options, ready, reload));
+    let result = LocalSet::new().block_on(&runtime, async {
+        begin(options, &mut Hooks::new(ready, reload)?).await
+    });
     if let Err(why) = &result {
         notify::failed(why);
     }
@@ -186,18 +197,71 @@ pub fn run(
     result
 }
 
-async fn serve(
-    options: Options,
-    ready: impl FnOnce(),
-    reload: impl FnMut() -> Result<(), String> + 'static,
-) -> Result<(), ServeError> {
+/// What reaches a server from outside, and whom it calls.
+struct Hooks<Ready, Reload> {
+    interrupt: Signal,
+    terminate: Signal,
+    hangups: Option<Signal>,
+    ready: Option<Ready>,
+    reload: Option<Reload>,
+}
+
+impl<Ready, Reload> Hooks<Ready, Reload> {
+    fn new(ready: Ready, reload: Reload) -> Result<Self, ServeError> {
+        let on = |kind| signal(kind).map_err(system("handle signals"));
+        Ok(Self {
+            interrupt: on(SignalKind::interrupt())?,
+            terminate: on(SignalKind::terminate())?,
+            hangups: notify::hangups().map_err(system("handle signals"))?,
+            ready: Some(ready),
+            reload: Some(reload),
+        })
+    }
+}
+
+/// Asks the others for data. If nobody has any, those are served that the
+/// server keeps.
+async fn begin<Ready, Reload>(
+    mut options: Options,
+    hooks: &mut Hooks<Ready, Reload>,
+) -> Result<(), ServeError>
+where
+    Ready: FnOnce(),
+    Reload: FnMut() -> Result<(), String> + 'static,
+{
+    if options.files.keep.is_none() || !matches!(options.begin, Begin::Join(_)) {
+        return serve(&options, hooks).await;
+    }
+    let give_up = options.give_up.take();
+    if options.network.is_some() {
+        options.give_up = give_up.or(Some(rotate::ASK));
+        match serve(&options, hooks).await {
+            Err(ServeError::GaveUp(_)) => options.give_up = None,
+            ended => return ended,
+        }
+    }
+    match (rotate::take_newest(&mut options)?, give_up) {
+        (true, _) => {}
+        (false, _) if options.network.is_none() => return Err(ServeError::Nothing),
+        (false, Some(time)) => return Err(ServeError::GaveUp(time)),
+        (false, None) => tracing::warn!("there are no data on the disk: waiting for others"),
+    }
+    serve(&options, hooks).await
+}
+
+async fn serve<Ready, Reload>(
+    options: &Options,
+    hooks: &mut Hooks<Ready, Reload>,
+) -> Result<(), ServeError>
+where
+    Ready: FnOnce(),
+    Reload: FnMut() -> Result<(), String> + 'static,
+{
     let files = listen::raise_file_limit();
     // a port that is taken is noticed at once; clients are refused until
     // there is something to serve
     let sockets = listen::bind(&options.listen)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handle signals"))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(system("handle signals"))?;
-    let hangups = notify::hangups().map_err(system("handle signals"))?;
+    let (interrupt, terminate) = (&mut hooks.interrupt, &mut hooks.terminate);
     let mut told = async || {
         tokio::select! {
             _ = interrupt.recv() => tracing::info!("interrupted"),
@@ -205,10 +269,10 @@ async fn serve(
         }
     };
 
-    let way = way(&options)?;
+    let way = way(options)?;
     let (backend, closing) = way.map_or((None, None), |(b, c)| (Some(b), Some(c)));
     let addr = listen::announced(&sockets);
-    let node = Node::start(&options, backend, addr);
+    let node = Node::start(options, backend, addr);
     let node = Rc::new(node?);
     let mut tasks = JoinSet::new();
     tasks.spawn_local(node::drive(Rc::clone(&node)));
@@ -216,7 +280,7 @@ async fn serve(
 
     let result = tokio::select! {
         () = told() => Ok(false),
-        far = come_so_far(&node, &options) => far.map(|()| true),
+        far = come_so_far(&node, options) => far.map(|()| true),
     };
     let result = match result {
         Ok(false) => Ok(()),
@@ -225,16 +289,25 @@ async fn serve(
             for listener in listen::open(sockets)? {
                 tasks.spawn_local(listen::accept(listener, Rc::clone(&node), files));
             }
-            tasks.spawn_local(notify::reload(hangups, Rc::clone(&node), reload));
+            let keep = options.files.keep.clone();
+            tasks.spawn_local(rotate::keep_on(Rc::clone(&node), keep));
+            if let (Some(hangups), Some(reload)) = (hooks.hangups.take(), hooks.reload.take()) {
+                tasks.spawn_local(notify::reload(hangups, Rc::clone(&node), reload));
+            }
             notify::ready(&node);
-            ready();
+            if let Some(ready) = hooks.ready.take() {
+                ready();
+            }
             tokio::select! {
                 () = told() => Ok(()),
                 fault = node.until(|_| false) => fault.map_err(ServeError::Fault),
             }
         }
     };
-    notify::stopping();
+    // who has given up may begin in another way
+    if !matches!(result, Err(ServeError::GaveUp(_))) {
+        notify::stopping();
+    }
     // no new clients; those that are here get what is theirs
     tasks.shutdown().await;
     node.end();
@@ -253,12 +326,23 @@ async fn serve(
 
 /// Waits until clients can be served.
 async fn come_so_far(node: &Node, options: &Options) -> Result<(), ServeError> {
-    let serving = node.until(|progress| progress.serving);
     match options.give_up {
-        None => serving.await?,
-        Some(time) => tokio::time::timeout(time, serving)
-            .await
-            .map_err(|_| ServeError::GaveUp(time))??,
+        None => node.until(|progress| progress.serving).await?,
+        Some(time) => {
+            let mut fetched = node.entries();
+            loop {
+                let serving = node.until(|progress| progress.serving);
+                if let Ok(result) = tokio::time::timeout(time, serving).await {
+                    break result?;
+                }
+                // somebody has data, and they come
+                let entries = node.entries();
+                if entries <= fetched {
+                    return Err(ServeError::GaveUp(time));
+                }
+                fetched = entries;
+            }
+        }
     }
     let synced = node.until(|progress| progress.synced);
     match options.wait_sync {

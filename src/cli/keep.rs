@@ -12,7 +12,7 @@ use super::exit::CliError;
 /// How the directories are named.
 #[derive(Args)]
 pub(super) struct DateArgs {
-    /// How directories are named by their time, as in date(1); server.keep.date if absent
+    /// How directories are named by their time; server.keep.date if absent, as %Y-%m-%d-%H
     #[arg(long, value_name = "FORMAT")]
     date: Option<String>,
 }
@@ -20,21 +20,30 @@ pub(super) struct DateArgs {
 impl DateArgs {
     /// The rotated files below a directory, kept as long as is configured.
     pub(super) fn keep(&self, dir: PathBuf, config: &config::Keep) -> Result<Keep, CliError> {
-        let dates = match &self.date {
-            Some(format) => Dates::new(format)
-                .map_err(|why| CliError::usage(format!("Invalid value for '--date': {why}.")))?,
-            None => Dates::new(&config.date).map_err(CliError::setup)?,
-        };
-        Ok(Keep {
-            dir,
-            dates,
-            ages: Ages {
-                hourly: config.hourly,
-                daily: config.daily,
-                monthly: config.monthly,
-            },
-        })
+        keep(dir, self.date.as_deref(), config)
     }
+}
+
+/// The rotated files below a directory.
+pub(super) fn keep(
+    dir: PathBuf,
+    date: Option<&str>,
+    config: &config::Keep,
+) -> Result<Keep, CliError> {
+    let dates = match date {
+        Some(format) => Dates::new(format)
+            .map_err(|why| CliError::usage(format!("Invalid value for '--date': {why}.")))?,
+        None => Dates::new(&config.date).map_err(CliError::setup)?,
+    };
+    Ok(Keep {
+        dir,
+        dates,
+        ages: Ages {
+            hourly: config.hourly,
+            daily: config.daily,
+            monthly: config.monthly,
+        },
+    })
 }
 
 impl From<KeepError> for CliError {

@@ -9,6 +9,8 @@ use super::context::Context;
 use super::exit::{CliError, Exit};
 use super::show::map;
 
+mod rotate;
+
 /// Have a server write its state and its changes to files
 #[derive(Args)]
 #[command(
@@ -18,6 +20,7 @@ use super::show::map;
         moat kv log dest /var/lib/moat/kv/$(date +%Y%m%d).state\n  \
         moat kv log dest -i /var/lib/moat/kv/$(date +%Y%m%d-%H%M).state\n  \
         moat kv log save -f backup.state\n  \
+        moat kv log rotate --dir /var/lib/moat/kv\n  \
         moat kv log list\n  \
         moat kv log stop"
 )]
@@ -32,6 +35,8 @@ enum LogCommand {
     Dest(DestArgs),
     /// Write the state to a file, once
     Save(SaveArgs),
+    /// Go on in the next file of a directory of rotated ones
+    Rotate(rotate::RotateArgs),
     /// Write no more changes
     Stop(StopArgs),
     /// Show which files are written
@@ -108,6 +113,7 @@ pub(super) async fn run(ctx: &Context, args: &LogArgs) -> Result<Exit, CliError>
             let place = client.save(&args.file, args.full).await?;
             tell_place(ctx, &args.file, &place);
         }
+        LogCommand::Rotate(args) => rotate::run(ctx, &client, args).await?,
         LogCommand::Stop(StopArgs {}) => client.end_log().await?,
         LogCommand::List(ListArgs {}) => match client.log_info().await? {
             Some(info) => ctx.show(&described(&info))?,

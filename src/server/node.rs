@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -11,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::backend::{Backend, Input, NoBackend};
-use crate::event::{Fetch, SessionId};
+use crate::event::{Fetch, LogInfo, SessionId};
 use crate::node::cluster::{self, Fault, Report};
 use crate::node::machine::Seed;
 use crate::node::suspend::Verdict;
@@ -227,6 +228,26 @@ impl Node {
         self.peek(|inner| inner.progress.serving)
     }
 
+    /// What is written to files.
+    pub(super) fn log_info(&self) -> LogInfo {
+        let now = self.now();
+        self.peek(|inner| inner.files.info(now))
+    }
+
+    /// Has changes written to a file, and waits until they are, or cannot be.
+    pub(super) async fn log_to(&self, path: PathBuf, full: bool) -> bool {
+        self.with(|now, inner| {
+            inner
+                .files
+                .open(now, &mut inner.machine, path.clone(), full);
+        });
+        poll_fn(|cx| {
+            let now = self.now();
+            self.peek(|inner| inner.files.poll_open(now, &path, cx))
+        })
+        .await
+    }
+
     /// How it is, in a line for an operator.
     pub(super) fn status(&self) -> String {
         let now = self.now();
@@ -354,8 +375,18 @@ impl Inner {
 
     fn status(&self, now: Timestamp) -> String {
         let entries = self.machine.replica().tree().count();
+        let log = self.files.info(now);
+        let log = match (&log.path, &log.failed) {
+            (None, _) => String::new(),
+            (Some(path), None) => format!(", log {path}"),
+            (Some(_), Some((why, since))) => format!(
+                ", log not written for {} s, {} changes: {why}",
+                since.as_secs(),
+                log.unsaved
+            ),
+        };
         let Some(cluster) = self.machine.cluster() else {
-            return format!("serving {entries} entries, alone");
+            return format!("serving {entries} entries, alone{log}");
         };
         let patience = cluster.patience();
         let members = cluster.members();
@@ -369,7 +400,7 @@ impl Inner {
         let way = if cluster.is_up() { "" } else { ", no broker" };
         match self.progress.serving {
             false => format!("waiting for data, {others}{way}"),
-            true => format!("serving {entries} entries, {others}{way}"),
+            true => format!("serving {entries} entries, {others}{way}{log}"),
         }
     }
 

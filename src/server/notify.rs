@@ -103,11 +103,10 @@ pub(super) fn hangups() -> std::io::Result<Option<Signal>> {
 
 /// Reloads whenever that is asked for.
 pub(super) async fn reload(
-    hangups: Option<Signal>,
+    mut hangups: Signal,
     node: Rc<Node>,
     mut again: impl FnMut() -> Result<(), String>,
 ) {
-    let Some(mut hangups) = hangups else { return };
     while hangups.recv().await.is_some() {
         // the time tells this reload from the ones before
         let mut words = vec![Say::Reloading];

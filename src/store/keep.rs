@@ -18,7 +18,7 @@ use jiff::SignedDuration;
 use jiff::civil::DateTime;
 use jiff::fmt::strtime::{self, BrokenDownTime};
 
-pub use files::{Keep, Lock, Newest};
+pub use files::{Keep, Lock, Newest, now};
 
 /// The names of the sets' directories if nothing else is asked for.
 pub const DATES: &str = "%Y-%m-%d-%H";

@@ -16,6 +16,7 @@ mod eval;
 mod fetch;
 mod hostile;
 mod json;
+mod keep;
 mod layers;
 mod lifecycle;
 mod load;

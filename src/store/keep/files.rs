@@ -5,7 +5,9 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, fchown};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 
 use super::{Ages, Dates, KeepError, Next, Set, kind, next, outdated};
@@ -37,6 +39,12 @@ pub struct Newest {
     pub files: Vec<PathBuf>,
     /// Whether one of them is damaged: what can be read of it is wanted
     pub is_damaged: bool,
+}
+
+/// What the clock on the wall shows, by which directories are named.
+#[must_use]
+pub fn now() -> DateTime {
+    TimeZone::system().to_datetime(Timestamp::now())
 }
 
 fn access(path: &Path) -> impl FnOnce(io::Error) -> KeepError {
