@@ -184,6 +184,9 @@ async fn serve(options: Options, ready: impl FnOnce()) -> Result<(), ServeError>
     let sockets = listen::bind(&options.listen)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handle signals"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(system("handle signals"))?;
+    // a file that may not grow any more is a write that fails, and no end
+    let too_large = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    let _too_large = signal(too_large).map_err(system("handle signals"))?;
     let mut told = async || {
         tokio::select! {
             _ = interrupt.recv() => tracing::info!("interrupted"),
@@ -242,6 +245,8 @@ async fn come_so_far(node: &Node, options: &Options) -> Result<(), ServeError> {
             .await
             .map_err(|_| ServeError::GaveUp(time))??,
     }
+    // what is acknowledged is to be in the file
+    node.until(|progress| progress.logged).await?;
     let synced = node.until(|progress| progress.synced);
     match options.wait_sync {
         None => {}
