@@ -261,6 +261,9 @@ where
     // a port that is taken is noticed at once; clients are refused until
     // there is something to serve
     let sockets = listen::bind(&options.listen)?;
+    // a file that may not grow any more is a write that fails, and no end
+    let too_large = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    let _too_large = signal(too_large).map_err(system("handle signals"))?;
     let (interrupt, terminate) = (&mut hooks.interrupt, &mut hooks.terminate);
     let mut told = async || {
         tokio::select! {
@@ -279,18 +282,19 @@ where
     tasks.spawn_local(notify::keep_saying(Rc::clone(&node)));
 
     let result = tokio::select! {
-        () = told() => Ok(false),
-        far = come_so_far(&node, options) => far.map(|()| true),
+        () = told() => Ok(None),
+        far = come_so_far(&node, options) => far.map(|begun| Some(begun)),
     };
     let result = match result {
-        Ok(false) => Ok(()),
+        Ok(None) => Ok(()),
         Err(why) => Err(why),
-        Ok(true) => {
+        Ok(Some(begun)) => {
             for listener in listen::open(sockets)? {
                 tasks.spawn_local(listen::accept(listener, Rc::clone(&node), files));
             }
-            let keep = options.files.keep.clone();
-            tasks.spawn_local(rotate::keep_on(Rc::clone(&node), keep));
+            if let Some((rotation, begun)) = options.files.keep.clone().zip(begun) {
+                tasks.spawn_local(rotate::keep_on(Rc::clone(&node), rotation, begun));
+            }
             if let (Some(hangups), Some(reload)) = (hooks.hangups.take(), hooks.reload.take()) {
                 tasks.spawn_local(notify::reload(hangups, Rc::clone(&node), reload));
             }
@@ -324,8 +328,9 @@ where
     result
 }
 
-/// Waits until clients can be served.
-async fn come_so_far(node: &Node, options: &Options) -> Result<(), ServeError> {
+/// Waits until clients can be served. Says what came of the first file that is
+/// kept, if one is to be.
+async fn come_so_far(node: &Node, options: &Options) -> Result<Option<rotate::Begun>, ServeError> {
     match options.give_up {
         None => node.until(|progress| progress.serving).await?,
         Some(time) => {
@@ -344,6 +349,12 @@ async fn come_so_far(node: &Node, options: &Options) -> Result<(), ServeError> {
             }
         }
     }
+    // what is acknowledged is to be in the file
+    node.until(|progress| progress.logged).await?;
+    let begun = match &options.files.keep {
+        None => None,
+        Some(rotation) => Some(rotate::begin(node, &rotation.keep).await),
+    };
     let synced = node.until(|progress| progress.synced);
     match options.wait_sync {
         None => {}
@@ -353,7 +364,7 @@ async fn come_so_far(node: &Node, options: &Options) -> Result<(), ServeError> {
             Err(_) => tracing::warn!("serving although changes are missing"),
         },
     }
-    Ok(())
+    Ok(begun)
 }
 
 /// A way to the others, and how to end it in order.

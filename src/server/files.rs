@@ -128,6 +128,12 @@ impl Writing {
         self.log.info(now)
     }
 
+    /// Whether changes go to the file that takes them from the start, or
+    /// cannot, or there is none.
+    pub(super) const fn is_begun(&self) -> bool {
+        self.log.is_begun()
+    }
+
     /// A turn begins.
     pub(super) const fn begin_turn(&mut self) {
         self.changed = false;

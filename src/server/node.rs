@@ -77,6 +77,8 @@ pub(super) struct Progress {
     pub(super) serving: bool,
     /// Nothing is missing.
     pub(super) synced: bool,
+    /// Changes go to the file that they are to go to, or cannot.
+    pub(super) logged: bool,
     /// It must stop.
     pub(super) fault: Option<Fault>,
 }
@@ -455,6 +457,10 @@ impl Inner {
             if !is_told {
                 break;
             }
+        }
+        if !self.progress.logged && self.files.is_begun() {
+            self.progress.logged = true;
+            self.watcher.wake_by_ref();
         }
         if let Some(asking) = self.asking.take()
             && self.files.changed

@@ -48,44 +48,55 @@ pub(super) fn take_newest(options: &mut Options) -> Result<bool, KeepError> {
     Ok(true)
 }
 
-/// Begins the next file now and after each period.
-pub(super) async fn keep_on(node: Rc<Node>, rotation: Option<Rotation>) {
-    let Some(Rotation { keep, period }) = rotation else {
-        return;
-    };
+/// What came of a file that was to be begun: whether it is a full one.
+pub(super) type Begun = Result<bool, String>;
+
+/// Begins the next file after each period; what came of the first is known.
+pub(super) async fn keep_on(node: Rc<Node>, rotation: Rotation, mut begun: Begun) {
+    let Rotation { keep, period } = rotation;
     loop {
-        let pause = match turn(&node, &keep).await {
+        let pause = match prune(&keep, begun).await {
             Ok(()) => period,
             Err(why) => {
-                tracing::warn!("the next file cannot be written: {why}");
+                tracing::warn!("rotation of state files: {why}");
                 period.min(AGAIN)
             }
         };
         tokio::time::sleep(pause).await;
+        begun = begin(&node, &keep).await;
     }
 }
 
-async fn turn(node: &Node, keep: &Keep) -> Result<(), String> {
+/// Begins the next file.
+pub(super) async fn begin(node: &Node, keep: &Keep) -> Begun {
     let log = written(node.log_info());
-    let own = keep.clone();
-    let begin = move || {
-        let lock = own.lock()?;
-        let (next, path) = own.next(now(), log.as_deref())?;
+    let keep = keep.clone();
+    let choose = move || {
+        let lock = keep.lock()?;
+        let (next, path) = keep.next(now(), log.as_deref())?;
         Ok::<_, KeepError>((lock, next, path))
     };
-    let (_lock, next, path) = beside(begin).await?;
+    let (_lock, next, path) = beside(choose).await?;
     if next.is_behind {
         tracing::warn!("the clock is behind {}, where the log goes on", next.name);
     }
-    if !node.log_to(path, next.is_full).await {
-        // the log has said why
+    let is_there = node.log_to(path, next.is_full).await;
+    // if it is not, the log has said why
+    Ok(is_there && next.is_full)
+}
+
+/// Removes what is too old, once there is a new full file.
+async fn prune(keep: &Keep, begun: Begun) -> Result<(), String> {
+    if !begun? {
         return Ok(());
     }
-    if next.is_full {
-        let own = keep.clone();
-        for name in beside(move || own.prune(now())).await? {
-            tracing::info!("{name}: removed, it is too old");
-        }
+    let keep = keep.clone();
+    let prune = move || {
+        let _lock = keep.lock()?;
+        keep.prune(now())
+    };
+    for name in beside(prune).await? {
+        tracing::info!("{name}: removed, it is too old");
     }
     Ok(())
 }

@@ -559,6 +559,13 @@ impl Log {
         self.outcomes.pop_front()
     }
 
+    /// Whether no log is being begun, or there is another one until it is
+    /// complete.
+    #[must_use]
+    pub const fn is_begun(&self) -> bool {
+        self.next.is_none() || self.current.is_some() || self.failure.is_some()
+    }
+
     /// Whether changes cannot be written.
     #[must_use]
     pub const fn is_failing(&self) -> bool {
