@@ -18,7 +18,7 @@ mod request;
 pub use books::{Books, Intervals, Section};
 pub use effect::Effect;
 pub use fetch::{Fetch, Fetched};
-pub use log::{FileDone, FileJob, LogInfo};
+pub use log::{FileDone, FileFault, FileJob, LogInfo};
 pub use members::{Deleters, MOST_MEMBERS, MemberInfo, MemberKind, Members};
 pub use message::{Chain, Message, NodeInfo, Payload, Shared, Sink, State, To};
 pub use peer::{Hail, Info, Mark, PeerMessage, Say, Settings, Turn, TurnValue, Update};

@@ -1,7 +1,9 @@
 //! `moat kv log …`: the state files that a server writes.
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 
+use crate::client::Fields;
 use crate::event::LogInfo;
 use crate::value::Value;
 
@@ -100,25 +102,43 @@ struct ListArgs {}
 
 pub(super) async fn run(ctx: &Context, args: &LogArgs) -> Result<Exit, CliError> {
     let client = ctx.connect().await?;
-    match &args.command {
-        LogCommand::Dest(args) if args.once => {
-            let place = client.save(&args.file, true).await?;
-            tell_place(ctx, &args.file, &place);
+    let mut fields = Fields::new();
+    let (action, file) = match &args.command {
+        LogCommand::List(ListArgs {}) => {
+            let info = client.log_info().await?;
+            let info = info.context("this server does not say what it writes")?;
+            ctx.show(&described(&info))?;
+            return Ok(Exit::Success);
         }
-        LogCommand::Dest(args) => {
-            let place = client.log(&args.file, args.incremental).await?;
-            tell_place(ctx, &args.file, &place);
+        LogCommand::Rotate(args) => {
+            rotate::run(ctx, &client, args).await?;
+            return Ok(Exit::Success);
+        }
+        LogCommand::Stop(StopArgs {}) => {
+            fields.nil("path");
+            ("log", None)
+        }
+        LogCommand::Dest(args) if !args.once => {
+            fields.bool("fetch", !args.incremental);
+            ("log", Some(&args.file))
+        }
+        LogCommand::Dest(DestArgs { file, .. }) => {
+            fields.bool("full", true);
+            ("save", Some(file))
         }
         LogCommand::Save(args) => {
-            let place = client.save(&args.file, args.full).await?;
-            tell_place(ctx, &args.file, &place);
+            fields.bool("full", args.full);
+            ("save", Some(&args.file))
         }
-        LogCommand::Rotate(args) => rotate::run(ctx, &client, args).await?,
-        LogCommand::Stop(StopArgs {}) => client.end_log().await?,
-        LogCommand::List(ListArgs {}) => match client.log_info().await? {
-            Some(info) => ctx.show(&described(&info))?,
-            None => return Err(anyhow::anyhow!("this server does not say what it writes").into()),
-        },
+    };
+    if let Some(file) = file {
+        fields.str("path", file);
+    }
+    let reply = client.request(action, &fields).await?;
+    if ctx.metadata {
+        ctx.show_reply(&reply)?;
+    } else if let (Some(file), Some(place)) = (file, reply.text("file")) {
+        tell_place(ctx, file, place);
     }
     Ok(Exit::Success)
 }

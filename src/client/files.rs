@@ -21,7 +21,7 @@ impl Client {
         fields.str("path", path);
         fields.bool("fetch", !incremental);
         let reply = self.request("log", &fields).await?;
-        Ok(reply.text("path").unwrap_or(path).to_owned())
+        Ok(reply.text("file").unwrap_or(path).to_owned())
     }
 
     /// Has the server write no more changes. Its file is complete then.
@@ -44,7 +44,7 @@ impl Client {
         fields.str("path", path);
         fields.bool("full", internal);
         let reply = self.request("save", &fields).await?;
-        Ok(reply.text("path").unwrap_or(path).to_owned())
+        Ok(reply.text("file").unwrap_or(path).to_owned())
     }
 
     /// Which files the server writes; `None` if it does not say, as servers of

@@ -31,10 +31,31 @@ pub enum FileJob {
 pub enum FileDone {
     /// It is done; where the file is that was written, if one was
     Done(Option<String>),
-    /// It is not: the cause, in words
-    Failed(String),
+    /// It is not.
+    Failed(FileFault),
     /// The files that are written
     Told(Box<LogInfo>),
+}
+
+/// Why a file cannot be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileFault {
+    /// Which file, as far as that is known
+    pub path: String,
+    /// The cause, in words
+    pub why: String,
+    /// Its number, if it is the system's
+    pub errno: Option<i32>,
+}
+
+impl std::fmt::Display for FileFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { path, why, .. } = self;
+        match path.is_empty() {
+            true => write!(f, "{why}"),
+            false => write!(f, "{path}: {why}"),
+        }
+    }
 }
 
 /// The files that a node writes.

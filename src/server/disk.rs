@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 
 use tokio::sync::mpsc as channel;
 
-use crate::store::log::{FileId, Op};
+use crate::event::FileFault;
+use crate::store::log::{FileId, Op, Trouble};
 use crate::store::{self, NewFile};
 
 /// What became of an operation.
@@ -18,7 +19,7 @@ use crate::store::{self, NewFile};
 pub(super) struct Done {
     /// The operation; bytes that were appended are only as many zeros
     pub(super) op: Op,
-    pub(super) result: Result<(), String>,
+    pub(super) result: Result<(), Trouble>,
 }
 
 /// The way to that thread.
@@ -78,11 +79,12 @@ impl Disk {
     }
 
     /// Writes to a file here and now.
-    pub(super) fn write(&self, file: FileId, bytes: &[u8]) -> Result<(), String> {
+    pub(super) fn write(&self, file: FileId, bytes: &[u8]) -> Result<(), Trouble> {
         let Some(file) = self.files.get(&file) else {
-            return Err("the file is not open".to_owned());
+            return Err(gone().into());
         };
-        (&**file).write_all(bytes).map_err(|why| why.to_string())
+        (&**file).write_all(bytes)?;
+        Ok(())
     }
 }
 
@@ -137,8 +139,8 @@ impl Writing {
 
 impl Worker {
     /// Does one thing. Returns the file if it has got its name.
-    fn perform(&mut self, op: &Op) -> Result<Option<Arc<File>>, String> {
-        self.try_to(op).map_err(|why| why.to_string())
+    fn perform(&mut self, op: &Op) -> Result<Option<Arc<File>>, Trouble> {
+        Ok(self.try_to(op)?)
     }
 
     fn try_to(&mut self, op: &Op) -> io::Result<Option<Arc<File>>> {
@@ -208,11 +210,11 @@ fn must_be_ours(path: &Path) -> io::Result<()> {
 /// created is found out now, and not when the first change is to go into it.
 ///
 /// # Errors
-/// If it may not, or cannot, be written: why.
-pub fn probe(path: &Path) -> Result<PathBuf, String> {
-    let text = path.to_str().ok_or("the file's name is no text")?;
+/// If it may not, or cannot, be written.
+pub fn probe(path: &Path) -> Result<PathBuf, FileFault> {
+    let text = path.to_str().unwrap_or_default();
     let path = place(text, None)?;
-    let failed = |why: io::Error| format!("{}: {why}", path.display());
+    let failed = |why: io::Error| Trouble::from(why).about(&path);
     must_be_ours(&path).map_err(failed)?;
     NewFile::create(&path).map_err(failed)?;
     Ok(path)
@@ -221,18 +223,17 @@ pub fn probe(path: &Path) -> Result<PathBuf, String> {
 /// Where a file is that a client names.
 ///
 /// # Errors
-/// If it may not be written: why.
-pub(super) fn place(path: &str, allowed: Option<&[PathBuf]>) -> Result<PathBuf, String> {
+/// If it may not be written.
+pub(super) fn place(path: &str, allowed: Option<&[PathBuf]>) -> Result<PathBuf, FileFault> {
+    let named = Path::new(path);
     if path.is_empty() || path.contains('\0') || path.ends_with('/') {
-        return Err("the name of a file is needed".to_owned());
+        return Err(Trouble::new("the name of a file is needed").about(named));
     }
-    let path = std::path::absolute(path).map_err(|why| format!("{path}: {why}"))?;
-    let shown = path.display();
+    let path = std::path::absolute(named).map_err(|why| Trouble::from(why).about(named))?;
     let extension = path.extension().and_then(|e| e.to_str());
     if matches!(extension, Some("tmp" | "sum")) {
-        return Err(format!(
-            "{shown}: names that end in .tmp and .sum have a meaning: choose another one"
-        ));
+        let words = "names that end in .tmp and .sum have a meaning: choose another one";
+        return Err(Trouble::new(words).about(&path));
     }
     let Some(allowed) = allowed else {
         return Ok(path);
@@ -240,16 +241,14 @@ pub(super) fn place(path: &str, allowed: Option<&[PathBuf]>) -> Result<PathBuf, 
     let directory = path.parent().unwrap_or_else(|| Path::new("/"));
     let directory = directory
         .canonicalize()
-        .map_err(|why| format!("{shown}: {why}"))?;
+        .map_err(|why| Trouble::from(why).about(&path))?;
     let is_inside = |dir: &PathBuf| {
         dir.canonicalize()
             .is_ok_and(|dir| directory.starts_with(dir))
     };
     if allowed.iter().any(is_inside) {
-        Ok(path)
-    } else {
-        Err(format!(
-            "{shown}: the server writes files only below its 'server.log.dirs'"
-        ))
+        return Ok(path);
     }
+    let words = "the server writes files only below its 'server.log.dirs'";
+    Err(Trouble::new(words).about(&path))
 }

@@ -25,7 +25,7 @@ use crate::node::time::Timestamp;
 
 use open::Open;
 pub use open::{FileId, Stamp};
-pub use words::{Op, Options, Outcome, Report, Sync};
+pub use words::{Op, Options, Outcome, Report, Sync, Trouble};
 
 /// A file to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,15 +204,13 @@ impl Log {
         if let Some(job) = self.next.as_ref().map(|next| next.job.clone())
             && (token.is_none() || matches!(job.what, What::Log { .. }))
         {
-            self.drop_next("the log was stopped");
+            self.drop_next(&Trouble::new("the log was stopped"));
         }
         let jobs = std::mem::take(&mut self.waiting);
         for job in jobs {
             if token.is_none() || matches!(job.what, What::Log { .. }) {
-                self.answer(
-                    job.token,
-                    FileDone::Failed("the log was stopped".to_owned()),
-                );
+                let why = Trouble::new("the log was stopped");
+                self.answer(job.token, FileDone::Failed(why.about(&job.path)));
             } else {
                 self.waiting.push_back(job);
             }
@@ -256,13 +254,13 @@ impl Log {
         }
         let is_current = |open: &Open| open.path == job.path;
         if self.waiting.len() >= JOBS {
-            let why = "too many files are to be written".to_owned();
-            return self.answer(job.token, FileDone::Failed(why));
+            let why = Trouble::new("too many files are to be written");
+            return self.answer(job.token, FileDone::Failed(why.about(&job.path)));
         }
         if job.what != (What::Log { full: true }) && self.current.as_ref().is_some_and(is_current) {
             // it would be replaced by something that has less
-            let why = format!("{}: changes are being written to it", job.path.display());
-            return self.answer(job.token, FileDone::Failed(why));
+            let why = Trouble::new("changes are being written to it");
+            return self.answer(job.token, FileDone::Failed(why.about(&job.path)));
         }
         self.waiting.push_back(job);
         self.begin(now, stamp);
@@ -456,12 +454,12 @@ impl Log {
     }
 
     /// What came of writing, and how long it took.
-    pub fn wrote(&mut self, now: Timestamp, took: Duration, result: Result<(), String>) {
+    pub fn wrote(&mut self, now: Timestamp, took: Duration, result: Result<(), Trouble>) {
         let Some(open) = &mut self.current else {
             return;
         };
         if let Err(why) = result {
-            return self.fail(now, why);
+            return self.fail(now, &why);
         }
         open.wrote_buffer();
         if took > SLOW {
@@ -583,7 +581,7 @@ impl Log {
         &mut self,
         now: Timestamp,
         op: &Op,
-        result: Result<(), String>,
+        result: Result<(), Trouble>,
         stamp: Stamp<'_>,
     ) {
         let file = op.file();
@@ -597,7 +595,7 @@ impl Log {
         self.begin(now, stamp);
     }
 
-    fn done_next(&mut self, now: Timestamp, op: &Op, result: Result<(), String>) {
+    fn done_next(&mut self, now: Timestamp, op: &Op, result: Result<(), Trouble>) {
         let Some(next) = &mut self.next else { return };
         if let Err(why) = result {
             if let Some(failure) = &mut self.failure
@@ -605,11 +603,11 @@ impl Log {
             {
                 failure.patience = (failure.patience * 2).min(RETRY.1);
                 failure.retry = now.after(failure.patience);
-                failure.why.clone_from(&why);
+                failure.why.clone_from(&why.words);
             } else if next.job.token.is_none() {
                 // the server's own: it is tried again
                 let path = next.job.path.clone();
-                self.lose(now, path, why.clone());
+                self.lose(now, path, &why);
             }
             return self.drop_next(&why);
         }
@@ -681,9 +679,9 @@ impl Log {
         self.closing.push(open);
     }
 
-    fn done_current(&mut self, now: Timestamp, op: &Op, result: Result<(), String>) {
+    fn done_current(&mut self, now: Timestamp, op: &Op, result: Result<(), Trouble>) {
         if let Err(why) = result {
-            return self.fail(now, why);
+            return self.fail(now, &why);
         }
         let Some(open) = &mut self.current else {
             return;
@@ -703,7 +701,7 @@ impl Log {
         }
     }
 
-    fn done_closing(&mut self, now: Timestamp, at: usize, op: &Op, result: Result<(), String>) {
+    fn done_closing(&mut self, now: Timestamp, at: usize, op: &Op, result: Result<(), Trouble>) {
         match (op, result) {
             (Op::Append { .. }, Ok(())) => {
                 if let Some(open) = self.closing.get_mut(at) {
@@ -717,14 +715,13 @@ impl Log {
             (_, Ok(())) => {}
             (_, Err(why)) => {
                 let open = self.closing.remove(at);
-                let failed = format!("{}: {why}", open.path.display());
-                self.tell_stopped(open.id, &FileDone::Failed(failed));
+                self.tell_stopped(open.id, &FileDone::Failed(why.about(&open.path)));
                 // what was in it may not be: with a log, everything is
                 // written anew
                 if self.current.is_some() {
-                    self.fail(now, why);
+                    self.fail(now, &why);
                 } else {
-                    let report = Report::Failed(open.path, why);
+                    let report = Report::Failed(open.path, why.words);
                     self.outcomes.push_back(Outcome::Report(report));
                 }
             }
@@ -744,7 +741,7 @@ impl Log {
     }
 
     /// Changes cannot be written to the log.
-    fn fail(&mut self, now: Timestamp, why: String) {
+    fn fail(&mut self, now: Timestamp, why: &Trouble) {
         let Some(open) = self.current.take() else {
             return;
         };
@@ -758,25 +755,24 @@ impl Log {
         self.sync_due = None;
         self.books_due = None;
         if let Some(token) = self.stopping.take() {
-            let failed = format!("{}: {why}", open.path.display());
-            self.answer(token, FileDone::Failed(failed));
-            let report = Report::Failed(open.path, why);
+            self.answer(token, FileDone::Failed(why.about(&open.path)));
+            let report = Report::Failed(open.path, why.words.clone());
             return self.outcomes.push_back(Outcome::Report(report));
         }
         self.lose(now, open.path, why);
     }
 
     /// Changes are in no file from now on.
-    fn lose(&mut self, now: Timestamp, path: PathBuf, why: String) {
+    fn lose(&mut self, now: Timestamp, path: PathBuf, why: &Trouble) {
         if self.options.refuse {
             let fault = format!("{}: {why}", path.display());
             self.outcomes.push_back(Outcome::Fault(Some(fault)));
         }
-        let report = Report::Failed(path.clone(), why.clone());
+        let report = Report::Failed(path.clone(), why.words.clone());
         self.outcomes.push_back(Outcome::Report(report));
         self.failure = Some(Failure {
             path,
-            why,
+            why: why.words.clone(),
             since: now,
             unsaved: 0,
             retry: now.after(RETRY.0),
@@ -785,18 +781,18 @@ impl Log {
     }
 
     /// The file that is being written will not be.
-    fn drop_next(&mut self, why: &str) {
+    fn drop_next(&mut self, why: &Trouble) {
         let Some(next) = self.next.take() else { return };
         if self.telling == Some(Telling::Next) {
             self.telling = None;
         }
         self.ops.push_back(Op::Remove { file: next.open.id });
-        let failed = format!("{}: {why}", next.job.path.display());
         if next.job.token.is_some() {
-            let report = Report::NotBegun(next.job.path.clone(), why.to_owned());
+            let report = Report::NotBegun(next.job.path.clone(), why.words.clone());
             self.outcomes.push_back(Outcome::Report(report));
         }
-        self.answer(next.job.token, FileDone::Failed(failed));
+        let failed = FileDone::Failed(why.about(&next.job.path));
+        self.answer(next.job.token, failed);
     }
 }
 

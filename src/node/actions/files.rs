@@ -57,7 +57,7 @@ impl<K: Sink> Machine<K> {
                 self.send(id, To::Request(&handle), &Message::Filed { path });
             }
             FileDone::Failed(why) => {
-                self.refuse(id, &handle, false, &Refused::Log(why.clone()));
+                self.refuse(id, &handle, false, &Refused::File(why.clone()));
             }
             FileDone::Told(info) => {
                 self.send(id, To::Request(&handle), &Message::Log(info));

@@ -1,9 +1,10 @@
 //! What a log is told to do, and what it says is to be done.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::event::FileDone;
+use crate::event::{FileDone, FileFault};
 use crate::node::FileToken;
 use crate::store::log::FileId;
 
@@ -134,6 +135,56 @@ impl std::fmt::Display for Report {
                 path.display(),
                 time.as_millis()
             ),
+        }
+    }
+}
+
+/// Why an operation failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// The cause, in words
+    pub words: String,
+    /// Its number, if it is the system's
+    pub errno: Option<i32>,
+}
+
+impl Trouble {
+    /// A cause that is not the system's.
+    #[must_use]
+    pub fn new(words: impl Into<String>) -> Self {
+        Self {
+            words: words.into(),
+            errno: None,
+        }
+    }
+
+    /// The same as what went wrong with a file.
+    #[must_use]
+    pub fn about(&self, path: &Path) -> FileFault {
+        FileFault {
+            path: path.to_string_lossy().into_owned(),
+            why: self.words.clone(),
+            errno: self.errno,
+        }
+    }
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(why: io::Error) -> Self {
+        let text = why.to_string();
+        let words = match text.rsplit_once(" (os error ") {
+            Some((words, _)) => words.to_owned(),
+            None => text,
+        };
+        Self {
+            words,
+            errno: why.raw_os_error(),
         }
     }
 }

@@ -418,7 +418,7 @@ fn encode_rare(map: &mut Map<'_>, message: &Message<'_>, tock: Tock, windows: Wi
             map.key(b"\xa6result");
             write::bool(map.out, true);
             if let Some(path) = path {
-                map.key(b"\xa4path");
+                map.key(b"\xa4file");
                 write::str(map.out, path);
             }
             map.tock(tock);
