@@ -262,6 +262,11 @@ impl Writing {
         }
     }
 
+    /// Whether there is something to tell a file now.
+    pub(super) fn is_to_tell(&self) -> bool {
+        self.log.is_to_tell()
+    }
+
     /// Tells a file that is begun a part of what there is. Returns whether
     /// there may be more to tell.
     pub(super) fn tell_some(&mut self, machine: &mut Machine<Outbox>) -> bool {

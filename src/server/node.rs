@@ -476,6 +476,11 @@ impl Inner {
             }
             is_ready
         });
+        // the disk may have made room in anybody's turn, and only the driver
+        // tells files what there is
+        if self.files.is_to_tell() {
+            self.driver.wake_by_ref();
+        }
         // whatever came may have set a deadline, whether or not it also had
         // something done
         if let Some(due) = self.next_timeout()
@@ -728,6 +733,39 @@ mod tests {
         };
         let node = Node::start(&options, Some(Box::new(heard.clone())), Vec::new());
         Rc::new(node.expect("it can start"))
+    }
+
+    /// Files are told what there is by whoever keeps the time. Once only the
+    /// disk woke it, and if the disk's answer was taken in somebody else's
+    /// turn the file was never told anything, and its client never answered.
+    #[test]
+    fn a_file_that_is_to_be_told_something_wakes_who_tells_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let _context = runtime.enter();
+        let flag = Arc::new(Flag::default());
+        let waker = Waker::from(Arc::clone(&flag));
+        let mut cx = Context::from_waker(&waker);
+        let node = start(&Heard::default());
+        let mut driver = pin!(drive(Rc::clone(&node)));
+        assert!(driver.as_mut().poll(&mut cx).is_pending());
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        // its file cannot be there so soon, but has to be told all the same
+        flag.0.store(false, Ordering::Relaxed);
+        node.with(|now, inner| {
+            inner
+                .files
+                .open(now, &mut inner.machine, path.clone(), true);
+        });
+        assert!(flag.0.load(Ordering::Relaxed), "nobody would tell it");
+        assert!(node.peek(|inner| inner.files.is_to_tell()));
+        // which is not done over and over: all is told soon
+        while node.peek(|inner| inner.files.is_to_tell()) {
+            assert!(driver.as_mut().poll(&mut cx).is_pending());
+        }
     }
 
     /// An answer to a hello is due after a moment, and until then nothing is
