@@ -373,6 +373,6 @@ fn others_are_asked_before_the_disk() {
     command.args(["server", "--give-up", "0.3", "--keep", kept.text(), "rec"]);
     let mut process = Process::start("the server", &mut command, None);
     process.wait_for_line("Running.", PATIENCE).unwrap();
-    let server = Server { process, port };
+    let server = Server::of(process, port);
     assert_eq!(get(&server, "a"), "one");
 }

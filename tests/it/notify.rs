@@ -82,7 +82,8 @@ fn told(messages: &[Vec<String>], line: &str) -> bool {
 fn a_service_manager_knows_how_the_server_is() {
     let manager = Manager::new();
     let mut command = manager.moat("WARNING");
-    command.args(["-i", "Testing", "rec"]);
+    let log = manager.file("log");
+    command.args(["-i", "Testing", "-s", &log, "rec"]);
     let mut server = Process::start("the server", &mut command, None);
     let start = manager.wait_for("READY=1");
     assert!(!told(&start, "STOPPING=1"), "{start:?}");
@@ -90,7 +91,10 @@ fn a_service_manager_knows_how_the_server_is() {
     let status = ready
         .iter()
         .find(|line| line.starts_with("STATUS=serving "));
-    assert!(status.is_some_and(|s| s.ends_with(", alone")), "{ready:?}");
+    assert!(
+        status.is_some_and(|s| s.ends_with(&format!(", alone, log {log}"))),
+        "{ready:?}"
+    );
     server.wait_for_line("Running.", PATIENCE).unwrap();
     manager.wait_for("WATCHDOG=1");
     manager.wait_for("WATCHDOG=1");
