@@ -283,7 +283,7 @@ where
 
     let result = tokio::select! {
         () = told() => Ok(None),
-        far = come_so_far(&node, options) => far.map(|begun| Some(begun)),
+        far = come_so_far(&node, options) => far.map(Some),
     };
     let result = match result {
         Ok(None) => Ok(()),
