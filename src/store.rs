@@ -4,6 +4,7 @@
 mod load;
 mod merge;
 mod put;
+mod sum;
 
 use std::fmt;
 use std::fs::File;
@@ -16,6 +17,7 @@ use crate::wire::state::{Books, Flaw, Found, Reader};
 pub use load::{Load, Loaded, load};
 pub use merge::{Cut, Merged};
 pub use put::NewFile;
+pub use sum::{Checker, Checks, Mismatch, Sums, beside, take_closed};
 
 /// Bytes that one read takes at most.
 const PIECE: usize = 256 << 10;

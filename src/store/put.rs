@@ -4,8 +4,11 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::store::sum::beside;
+
 /// A file that is being written under a name ending in `.tmp`, and gets its
-/// own when it is complete.
+/// own when it is complete. Checksums that were beside an older file of that
+/// name go away with it.
 #[derive(Debug)]
 pub struct NewFile {
     file: File,
@@ -43,12 +46,23 @@ impl NewFile {
     /// name.
     ///
     /// # Errors
-    /// Those of the system; what had the name is still there then.
+    /// Those of the system; what had the name is still there then, perhaps
+    /// without its checksums.
     pub fn finish(mut self) -> io::Result<()> {
         self.file.sync_all()?;
+        // first, so that they never stand beside another file than theirs
+        match fs::remove_file(beside(&self.path)) {
+            Ok(()) => self.sync_names()?,
+            Err(why) if why.kind() == io::ErrorKind::NotFound => {}
+            Err(why) => return Err(why),
+        }
         fs::rename(&self.temporary, &self.path)?;
         self.done = true;
-        // the new name, too, outlives a power cut
+        self.sync_names()
+    }
+
+    /// The names in the directory, too, outlive a power cut.
+    fn sync_names(&self) -> io::Result<()> {
         let directory = self.path.parent().filter(|d| !d.as_os_str().is_empty());
         File::open(directory.unwrap_or_else(|| Path::new(".")))?.sync_all()
     }
@@ -60,5 +74,28 @@ impl Drop for NewFile {
             // nobody needs half of it; that it stays is no harm either
             let _ = fs::remove_file(&self.temporary);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_file_does_not_get_the_checksums_of_the_old_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.state");
+        fs::write(&path, "old").unwrap();
+        fs::write(beside(&path), "old").unwrap();
+        let mut file = NewFile::create(&path).unwrap();
+        file.put(b"new").unwrap();
+        drop(file);
+        assert_eq!(fs::read(beside(&path)).unwrap(), b"old", "not finished");
+        let mut file = NewFile::create(&path).unwrap();
+        file.put(b"new").unwrap();
+        file.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        let names = fs::read_dir(directory.path()).unwrap();
+        assert_eq!(names.count(), 1);
     }
 }
