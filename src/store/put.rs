@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::store::sum::beside;
+use crate::store::sum::{Sums, beside};
 
 /// A file that is being written under a name ending in `.tmp`, and gets its
 /// own when it is complete. Checksums that were beside an older file of that
@@ -14,6 +14,7 @@ pub struct NewFile {
     file: File,
     path: PathBuf,
     temporary: PathBuf,
+    sums: Option<Sums>,
     done: bool,
 }
 
@@ -30,8 +31,19 @@ impl NewFile {
             file: File::create(&temporary)?,
             path: path.to_owned(),
             temporary,
+            sums: None,
             done: false,
         })
+    }
+
+    /// Begins to write what is to be `path`, and gets new checksums.
+    ///
+    /// # Errors
+    /// If the file cannot be created.
+    pub fn with_sums(path: &Path) -> io::Result<Self> {
+        let mut file = Self::create(path)?;
+        file.sums = Some(Sums::new());
+        Ok(file)
     }
 
     /// Appends bytes.
@@ -39,6 +51,9 @@ impl NewFile {
     /// # Errors
     /// Those of the system.
     pub fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(sums) = &mut self.sums {
+            sums.update(bytes);
+        }
         self.file.write_all(bytes)
     }
 
@@ -58,7 +73,15 @@ impl NewFile {
         }
         fs::rename(&self.temporary, &self.path)?;
         self.done = true;
-        self.sync_names()
+        self.sync_names()?;
+        match self.sums.take() {
+            None => Ok(()),
+            Some(mut sums) => {
+                let mut side = Self::create(&beside(&self.path))?;
+                side.put(&sums.mark())?;
+                side.finish()
+            }
+        }
     }
 
     /// The names in the directory, too, outlive a power cut.
@@ -95,7 +118,14 @@ mod tests {
         file.put(b"new").unwrap();
         file.finish().unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
-        let names = fs::read_dir(directory.path()).unwrap();
-        assert_eq!(names.count(), 1);
+        let names = || fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(names(), 1);
+        let mut file = NewFile::with_sums(&path).unwrap();
+        file.put(b"newer").unwrap();
+        file.finish().unwrap();
+        let mut sums = Sums::new();
+        sums.update(b"newer");
+        assert_eq!(fs::read(beside(&path)).unwrap(), sums.mark());
+        assert_eq!(names(), 2);
     }
 }

@@ -126,9 +126,9 @@ fn line(text: &str) -> String {
 pub struct Checks {
     blocks: Vec<Block>,
     closed: Option<Closed>,
-    /// Lines that cannot be read, but for those at the very end: what they
-    /// told of is not covered
-    pub unreadable: u64,
+    /// Where in the side file lines begin that cannot be read, but for those
+    /// at the very end: what they told of is not covered
+    pub unreadable: Vec<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,9 +158,7 @@ impl Checks {
     pub fn parse(bytes: &[u8]) -> Self {
         let mut checks = Self::default();
         let mut at = 0u64;
-        // nothing is believed where the first line is another one
-        let mut is_known = false;
-        let mut unreadable = 0;
+        let mut unreadable = Vec::new();
         for bytes in bytes.split_inclusive(|b| *b == b'\n') {
             let begin = at;
             at += bytes.len() as u64;
@@ -168,23 +166,26 @@ impl Checks {
             checks.closed = None;
             let whole = bytes.strip_suffix(b"\n");
             if let (0, Some(first)) = (begin, whole) {
-                is_known = first == HEADER.as_bytes();
-                checks.unreadable += u64::from(!is_known);
+                if first != HEADER.as_bytes() {
+                    // another version: nothing is understood
+                    checks.unreadable.push(0);
+                    return checks;
+                }
                 continue;
             }
             let end = checks.end();
             let text = whole.and_then(|text| std::str::from_utf8(text).ok());
-            match text.filter(|_| is_known).and_then(parse_line) {
+            match text.and_then(parse_line) {
                 Some(Line::Block(block)) if block.span.start >= end => checks.blocks.push(block),
                 Some(Line::Closed(length)) if length >= end => {
                     checks.closed = Some(Closed { length, at: begin });
                 }
                 _ => {
-                    unreadable += 1;
+                    unreadable.push(begin);
                     continue;
                 }
             }
-            checks.unreadable += std::mem::take(&mut unreadable);
+            checks.unreadable.append(&mut unreadable);
         }
         checks
     }
@@ -229,6 +230,36 @@ pub enum Mismatch {
     Missing(Range<u64>),
 }
 
+impl Mismatch {
+    /// Where in the file they are.
+    #[must_use]
+    pub const fn span(&self) -> &Range<u64> {
+        match self {
+            Self::Changed(span) | Self::Missing(span) => span,
+        }
+    }
+
+    /// What is said of them.
+    #[must_use]
+    pub const fn what(&self) -> &'static str {
+        match self {
+            Self::Changed(_) => "do not match",
+            Self::Missing(_) => "are missing, says",
+        }
+    }
+
+    /// Puts another one to it that begins where it ends; or gives it back.
+    pub(super) fn join(&mut self, other: Self) -> Option<Self> {
+        match (self, other) {
+            (Self::Changed(span), Self::Changed(next)) if span.end == next.start => {
+                span.end = next.end;
+                None
+            }
+            (_, other) => Some(other),
+        }
+    }
+}
+
 /// Checks a file as it is read, from its first byte on.
 #[derive(Debug)]
 pub struct Checker {
@@ -254,29 +285,38 @@ impl Checker {
 
     /// The next bytes of the file. Each block that ends among them and does
     /// not match goes to `tell`.
-    pub fn feed(&mut self, mut bytes: &[u8], mut tell: impl FnMut(Mismatch)) {
+    ///
+    /// # Errors
+    /// What `tell` returns; the rest has not been looked at then.
+    pub fn feed<E>(
+        &mut self,
+        mut bytes: &[u8],
+        mut tell: impl FnMut(Mismatch) -> Result<(), E>,
+    ) -> Result<(), E> {
         while let Some(Block { span, sum }) = self.checks.blocks.get(self.next) {
             let skipped = split(&mut bytes, span.start.saturating_sub(self.at));
             let covered = split(&mut bytes, span.end - span.start.max(self.at));
             self.hash.update(covered);
             self.at += (skipped.len() + covered.len()) as u64;
             if self.at < span.end {
-                return;
+                return Ok(());
             }
-            if std::mem::take(&mut self.hash).finalize() != *sum {
-                tell(Mismatch::Changed(span.clone()));
-            }
+            let is_same = std::mem::take(&mut self.hash).finalize() == *sum;
+            let span = span.clone();
             self.next += 1;
+            if !is_same {
+                tell(Mismatch::Changed(span))?;
+            }
         }
         self.at += bytes.len() as u64;
+        Ok(())
     }
 
-    /// There are no more. What should have come goes to `tell`.
-    pub fn end(&self, mut tell: impl FnMut(Mismatch)) {
+    /// There are no more: what should have come.
+    #[must_use]
+    pub fn end(&self) -> Option<Mismatch> {
         let end = self.checks.end();
-        if self.at < end {
-            tell(Mismatch::Missing(self.at..end));
-        }
+        (self.at < end).then_some(Mismatch::Missing(self.at..end))
     }
 }
 
@@ -332,9 +372,13 @@ mod tests {
         let mut checker = Checker::new(Checks::parse(side));
         let mut told = Vec::new();
         for bytes in file.chunks(piece) {
-            checker.feed(bytes, |m| told.push(m));
+            let tell = |mismatch| {
+                told.push(mismatch);
+                Ok::<_, ()>(())
+            };
+            checker.feed(bytes, tell).unwrap();
         }
-        checker.end(|m| told.push(m));
+        told.extend(checker.end());
         told
     }
 
@@ -398,7 +442,7 @@ mod tests {
                 side.extend(mark);
             }
         }
-        assert_eq!(Checks::parse(&side).unreadable, 0);
+        assert!(Checks::parse(&side).unreadable.is_empty());
         assert_eq!(checked(b"aaaXbbccc", &side, 2), []);
         let told = checked(b"aaabbbccX", &side, 2);
         assert_eq!(told, [Mismatch::Changed(6..9)]);
@@ -410,12 +454,12 @@ mod tests {
         let whole = Checks::parse(&side);
         for cut in 0..side.len() {
             let checks = Checks::parse(&side[..cut]);
-            assert_eq!((checks.unreadable, checks.closed), (0, None));
+            assert_eq!((checks.unreadable.len(), checks.closed), (0, None));
             assert!(whole.blocks.starts_with(&checks.blocks));
             assert_eq!(checked(&file, &side[..cut], 16), []);
         }
         let zeros = [&side[..], &[0; 100]].concat();
-        assert_eq!(Checks::parse(&zeros).unreadable, 0);
+        assert!(Checks::parse(&zeros).unreadable.is_empty());
     }
 
     /// A bit that flips in the side file accuses nothing, and proves nothing.
@@ -427,7 +471,7 @@ mod tests {
             flipped[bit / 8] ^= 1 << (bit % 8);
             let checks = Checks::parse(&flipped);
             let is_at_the_end = bit / 8 >= side.len() - "\nclosed 89 00000000\n".len();
-            assert_eq!(checks.unreadable == 0, is_at_the_end, "bit {bit}");
+            assert_eq!(checks.unreadable.is_empty(), is_at_the_end, "bit {bit}");
             assert_eq!(checks.closed.is_none(), is_at_the_end || bit / 8 < 17);
             assert_eq!(checked(&file, &flipped, 16), [], "bit {bit}");
         }
@@ -440,7 +484,7 @@ mod tests {
         let side = text
             .replace("moat-sum 1", "moat-sum 2")
             .replace("0 3", "0 9");
-        assert_eq!(Checks::parse(side.as_bytes()).unreadable, 1);
+        assert_eq!(Checks::parse(side.as_bytes()).unreadable, [0]);
         assert_eq!(checked(&file, side.as_bytes(), 16), []);
     }
 
