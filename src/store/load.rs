@@ -42,7 +42,8 @@ pub fn load<K: Sink>(load: &Load, machine: &mut Machine<K>) -> Result<Loaded, St
         let name = path.display();
         #[allow(clippy::disallowed_methods)] // the shell's clock
         let now = Instant::now;
-        let (mut count, mut told) = (0u64, now());
+        let begin = now();
+        let (mut count, mut told) = (0u64, begin);
         let tell = |problem| tracing::warn!("{problem}");
         let count = records(path, load.force, tell, |read, record| {
             match record {
@@ -67,7 +68,8 @@ pub fn load<K: Sink>(load: &Load, machine: &mut Machine<K>) -> Result<Loaded, St
             }
             Ok::<_, StoreError>(())
         })?;
-        tracing::info!("{name}: {count} records read");
+        let took = begin.elapsed().as_secs_f64();
+        tracing::info!("{name}: {count} records read in {took:.4} s");
     }
     if load.authoritative {
         let holes = machine.replica().holes();

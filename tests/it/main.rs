@@ -27,6 +27,7 @@ mod replay;
 #[cfg(feature = "sim")]
 mod sim;
 mod state;
+mod sums;
 mod values;
 mod vectors;
 mod yaml;
