@@ -55,6 +55,8 @@ pub(super) struct Inner {
     count: usize,
     waiting: usize,
     ending: bool,
+    /// Nothing more is heard.
+    ended: bool,
     progress: Progress,
     /// States that are to be fetched
     fetches: VecDeque<Fetch>,
@@ -160,6 +162,7 @@ impl Node {
             count: 0,
             waiting: 0,
             ending: false,
+            ended: false,
             progress,
             fetches: VecDeque::new(),
             driver: Waker::noop().clone(),
@@ -236,7 +239,11 @@ impl Node {
 
     /// Ends the files that are written.
     pub(super) async fn end_files(&self) {
-        self.with(|_, inner| inner.files.end());
+        self.with(|_, inner| {
+            // nothing may happen any more that would have to be written
+            inner.ended = true;
+            inner.files.end();
+        });
         poll_fn(|cx| {
             loop {
                 let more = self.with(|_, inner| {
@@ -278,6 +285,13 @@ fn load_files(
 ) -> Result<cluster::Begin, ServeError> {
     let loaded = store::load(load, machine)?;
     let is_mine = machine.node().1.is_some();
+    // the last run has ended in order with this file: it wrote nothing else
+    let is_last = is_mine && loaded.writers.last() == Some(&options.name);
+    let is_closed = is_last
+        && load
+            .files
+            .last()
+            .is_some_and(|path| store::take_closed(path).unwrap_or(false));
     let theirs = || {
         let names = loaded.writers.iter().map(|name| format!("'{name}'"));
         match names.collect::<Vec<_>>() {
@@ -292,7 +306,9 @@ fn load_files(
                 theirs: theirs(),
             });
         }
-        machine.begin_again(chance);
+        if !is_closed {
+            machine.begin_again(chance);
+        }
     } else if !is_mine && !load.authoritative {
         tracing::warn!(
             "the files are of {}: waiting for a node to fetch the rest from (-a: there is none)",
@@ -300,7 +316,11 @@ fn load_files(
         );
         return Ok(cluster::Begin::Join(Vec::new()));
     }
-    Ok(cluster::Begin::Again)
+    Ok(if is_closed {
+        cluster::Begin::Resumed
+    } else {
+        cluster::Begin::Again
+    })
 }
 
 impl Inner {
@@ -450,6 +470,9 @@ impl Inner {
         for _ in 0..INPUTS {
             while let Some(output) = self.machine.poll_output() {
                 self.carry_out(now, output);
+            }
+            if self.ended {
+                return;
             }
             match self.backend.poll(&mut Context::from_waker(&self.driver)) {
                 Poll::Pending => return,

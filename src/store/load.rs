@@ -54,8 +54,9 @@ pub fn load<K: Sink>(load: &Load, machine: &mut Machine<K>) -> Result<Loaded, St
                 Record::Books(books) => {
                     machine.handle_info(&books.info, books.tock.unwrap_or_default());
                     if let Some(node) = &books.node
-                        && !loaded.writers.contains(node)
+                        && loaded.writers.last() != Some(node)
                     {
+                        loaded.writers.retain(|name| name != node);
                         loaded.writers.push(node.clone());
                     }
                 }
