@@ -2,14 +2,15 @@
 //! slow part, and what waits for both.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
-use std::task::{Context, Poll};
+use std::path::{Path, PathBuf};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::event::{Effect, Event, FileDone, FileJob, PeerMessage, SessionId};
+use crate::event::{Effect, Event, FileDone, FileJob, LogInfo, PeerMessage, SessionId};
 use crate::node::time::Timestamp;
 use crate::node::{Effects, FileToken, Machine};
 use crate::server::disk::{self, Disk};
+use crate::server::rotate::Rotation;
 use crate::store::log::{self, Log, Outcome, Report, Stamp};
 use crate::wire::client::Outbox;
 
@@ -23,6 +24,10 @@ pub struct Files {
     /// The file that takes changes from the start, and whether everything
     /// comes first
     pub save: Option<(PathBuf, bool)>,
+    /// Where files are rotated while clients are served
+    pub keep: Option<Rotation>,
+    /// Whether what is there is complete, if it is loaded
+    pub authoritative: bool,
 }
 
 /// Entries of a file that is begun which are told in one turn: some 20 µs.
@@ -43,6 +48,8 @@ pub(super) struct Writing {
     held: VecDeque<(u64, Effect)>,
     /// Sessions whose bytes wait for the disk
     waiting: Vec<SessionId>,
+    /// Wakes who waits for a file to be begun
+    opener: Waker,
     /// A change was logged in this turn.
     pub(super) changed: bool,
     /// The time of day, once it has been asked for in this turn
@@ -68,6 +75,7 @@ impl Writing {
             dirs: files.dirs.clone(),
             held: VecDeque::new(),
             waiting: Vec::new(),
+            opener: Waker::noop().clone(),
             changed: false,
             wall: None,
         }
@@ -81,6 +89,43 @@ impl Writing {
                 .open(Timestamp(0), None, path.clone(), *full, stamp);
             machine.set_effects(Effects { persist: true });
         }
+    }
+
+    /// Has changes written to this file from now on.
+    pub(super) fn open(
+        &mut self,
+        now: Timestamp,
+        machine: &mut Machine<Outbox>,
+        path: PathBuf,
+        full: bool,
+    ) {
+        let info = self.log.info(now);
+        // the first one is tried until it can be written; the others leave
+        // the log where it is
+        let token = info.path.is_some().then(|| machine.file_token());
+        let stamp = stamp(machine, &mut self.wall);
+        self.log.open(now, token, path, full, stamp);
+    }
+
+    /// Whether changes go to this file, once that is known.
+    pub(super) fn poll_open(
+        &mut self,
+        now: Timestamp,
+        path: &Path,
+        cx: &Context<'_>,
+    ) -> Poll<bool> {
+        let info = self.log.info(now);
+        let is_it = |other: &Option<String>| other.as_deref().map(Path::new) == Some(path);
+        if info.waiting > 0 || is_it(&info.next) {
+            self.opener.clone_from(cx.waker());
+            return Poll::Pending;
+        }
+        Poll::Ready(is_it(&info.path) && info.failed.is_none())
+    }
+
+    /// What is written.
+    pub(super) fn info(&self, now: Timestamp) -> LogInfo {
+        self.log.info(now)
     }
 
     /// Whether changes go to the file that takes them from the start, or
@@ -181,6 +226,7 @@ impl Writing {
                     Outcome::Fault(why) => machine.set_log_fault(why),
                     Outcome::Report(report) => tell(&report),
                 }
+                self.opener.wake_by_ref();
                 is_told = true;
             }
             let Poll::Ready(done) = self.disk.poll(cx) else {
@@ -214,6 +260,11 @@ impl Writing {
             let stamp = stamp(machine, &mut self.wall);
             self.log.handle_timeout(now, stamp);
         }
+    }
+
+    /// Whether there is something to tell a file now.
+    pub(super) fn is_to_tell(&self) -> bool {
+        self.log.is_to_tell()
     }
 
     /// Tells a file that is begun a part of what there is. Returns whether

@@ -326,6 +326,19 @@ impl Log {
         None
     }
 
+    /// Whether something is to be told now: begun, or gone on with.
+    #[must_use]
+    pub fn is_to_tell(&self) -> bool {
+        match self.telling {
+            Some(_) => self.may_tell(),
+            None => {
+                let is_next = |next: &Building| next.phase == Phase::Telling;
+                let of_current = self.books_wanted || self.stopping.is_some();
+                (of_current && self.current.is_some()) || self.next.as_ref().is_some_and(is_next)
+            }
+        }
+    }
+
     /// Whether something is being told, and may go on.
     #[must_use]
     pub fn may_tell(&self) -> bool {

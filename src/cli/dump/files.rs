@@ -180,7 +180,7 @@ impl CutArgs {
     }
 }
 
-fn tell_problems(ctx: &Context, merged: &Merged) {
+pub(super) fn tell_problems(ctx: &Context, merged: &Merged) {
     for problem in &merged.problems {
         ctx.out.note(&problem.to_string());
     }
@@ -426,7 +426,7 @@ pub(super) fn merge(ctx: &Context, args: &MergeArgs) -> Result<Exit, CliError> {
     Ok(Exit::Success)
 }
 
-fn write_merged(
+pub(super) fn write_merged(
     ctx: &Context,
     merged: &Merged,
     node: Option<&str>,

@@ -17,6 +17,13 @@ impl<K: Sink> Machine<K> {
         }
     }
 
+    /// A name for what the shell wants by itself.
+    pub const fn file_token(&mut self) -> FileToken {
+        let token = FileToken(self.next_token);
+        self.next_token += 1;
+        token
+    }
+
     /// `log`, `save`, `get_log`
     pub(in crate::node) fn file(
         &mut self,
@@ -32,8 +39,7 @@ impl<K: Sink> Machine<K> {
         } else {
             view.may_have_files()?;
         }
-        let token = FileToken(self.next_token);
-        self.next_token += 1;
+        let token = self.file_token();
         self.files.insert(token, (id, handle.clone()));
         self.push_output(Output::File { token, job });
         Ok(())
