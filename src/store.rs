@@ -6,6 +6,7 @@ mod load;
 pub mod log;
 mod merge;
 mod put;
+mod sum;
 
 use std::fmt;
 use std::fs::File;
@@ -18,6 +19,7 @@ use crate::wire::state::{Books, Flaw, Found, Reader};
 pub use load::{Load, Loaded, load};
 pub use merge::{Cut, Merged};
 pub use put::NewFile;
+pub use sum::{Checker, Checks, Mismatch, Sums, beside, take_closed};
 
 /// Bytes that one read takes at most.
 const PIECE: usize = 256 << 10;
@@ -61,6 +63,30 @@ pub enum StoreError {
         /// What is wrong there
         why: Flaw,
     },
+    /// It is not what its checksums were taken of.
+    #[error(
+        "{}: bytes {} to {} {} {}: --force takes what can be read; delete {} if the file was \
+         changed on purpose",
+        .path.display(),
+        .what.span().start,
+        .what.span().end,
+        .what.what(),
+        name(.path),
+        name(.path),
+    )]
+    Mismatch {
+        /// The file
+        path: PathBuf,
+        /// Where, and how
+        what: Mismatch,
+    },
+}
+
+/// The side file's name, for messages.
+fn name(path: &Path) -> String {
+    let side = beside(path);
+    let name = side.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// A record that says something.
@@ -93,7 +119,8 @@ impl fmt::Display for Problem {
 
 /// Reads a state file, or standard input if it is named `-`: each record goes
 /// to `take`, with how many bytes have been read, and whatever is left out
-/// because it cannot be read to `tell`. Returns how many records there were.
+/// because it cannot be read to `tell`, as well as what does not match its
+/// checksums, if it has some. Returns how many records there were.
 ///
 /// # Errors
 /// If it cannot be read, is no state file, or is damaged and not `force`; and
@@ -109,7 +136,31 @@ pub fn records<E: From<StoreError>>(
         let path = path.to_owned();
         tell(Problem { path, at, what });
     };
-    let size = read(path, |read, found| {
+    let mut checker = checker(path, force, &mut problem)?;
+    let mut differs = Differs::default();
+    let size = read(path, |read, seen| {
+        let found = match seen {
+            Seen::Found(found) => found,
+            Seen::Bytes(bytes) => {
+                let Some(checker) = &mut checker else {
+                    return Ok(());
+                };
+                // before their records are looked at
+                let mut each = |what| {
+                    if !force {
+                        let path = path.to_owned();
+                        return Err(E::from(StoreError::Mismatch { path, what }));
+                    }
+                    differs.add(what, path, &mut problem);
+                    Ok(())
+                };
+                checker.feed(bytes, &mut each)?;
+                return match checker.end().filter(|_| bytes.is_empty()) {
+                    Some(what) => each(what),
+                    None => Ok(()),
+                };
+            }
+        };
         match found {
             Found::Event(event) => {
                 count += 1;
@@ -145,6 +196,7 @@ pub fn records<E: From<StoreError>>(
         }
         Ok(())
     })?;
+    differs.tell(path, &mut problem);
     match (size, count) {
         (0, _) => Err(StoreError::Empty { path: path.into() }.into()),
         (_, 0) => Err(StoreError::NotAState { path: path.into() }.into()),
@@ -180,6 +232,74 @@ pub fn begins_as_a_state(path: &Path) -> io::Result<bool> {
     }
 }
 
+/// What checks a file, if it has checksums.
+fn checker(
+    path: &Path,
+    force: bool,
+    mut problem: impl FnMut(u64, String),
+) -> Result<Option<Checker>, StoreError> {
+    if path == Path::new("-") {
+        return Ok(None);
+    }
+    let side = name(path);
+    let checks = match Sums::read(path) {
+        Ok(Some(checks)) => checks,
+        Ok(None) => return Ok(None),
+        Err(why) if force => {
+            problem(0, format!("not checked: {side}: {why}"));
+            return Ok(None);
+        }
+        Err(why) => {
+            let path = beside(path);
+            return Err(StoreError::Read { path, why });
+        }
+    };
+    match checks.unreadable.as_slice() {
+        [] => {}
+        [0] => problem(0, format!("not checked: {side} is not understood")),
+        [first, ..] => {
+            let n = checks.unreadable.len();
+            let what = format!("not all is checked: {n} bad lines in {side} from byte {first} on");
+            problem(0, what);
+        }
+    }
+    Ok(Some(Checker::new(checks)))
+}
+
+/// Blocks that do not match, several as one where they adjoin.
+#[derive(Default)]
+struct Differs(Option<Mismatch>);
+
+impl Differs {
+    fn add(&mut self, what: Mismatch, path: &Path, problem: impl FnMut(u64, String)) {
+        let rest = match &mut self.0 {
+            Some(last) => last.join(what),
+            None => Some(what),
+        };
+        if let Some(what) = rest {
+            self.tell(path, problem);
+            self.0 = Some(what);
+        }
+    }
+
+    fn tell(&mut self, path: &Path, mut problem: impl FnMut(u64, String)) {
+        if let Some(what) = self.0.take() {
+            let span = what.span();
+            let bytes = span.end - span.start;
+            let text = format!("{bytes} bytes {} {}", what.what(), name(path));
+            problem(span.start, text);
+        }
+    }
+}
+
+/// What a file shows on the way through it.
+enum Seen<'a> {
+    /// Its next bytes; none at its end
+    Bytes(&'a [u8]),
+    /// What has been found in those before
+    Found(Found<'a>),
+}
+
 /// Reads a file to its end, in pieces, and gives each thing that is found to
 /// `take`, with how far it has been read.
 ///
@@ -187,7 +307,7 @@ pub fn begins_as_a_state(path: &Path) -> io::Result<bool> {
 /// If it cannot be read, and what `take` returns.
 fn read<E: From<StoreError>>(
     path: &Path,
-    mut take: impl FnMut(u64, Found<'_>) -> Result<(), E>,
+    mut take: impl FnMut(u64, Seen<'_>) -> Result<(), E>,
 ) -> Result<u64, E> {
     let failed = |why| StoreError::Read {
         path: path.to_owned(),
@@ -211,13 +331,15 @@ fn read<E: From<StoreError>>(
             Err(why) if why.kind() == io::ErrorKind::Interrupted => continue,
             Err(why) => return Err(failed(why).into()),
         };
-        match piece.get(..n) {
-            None | Some([]) => reader.end(),
-            Some(bytes) => reader.feed(bytes),
-        }
+        let bytes = piece.get(..n).unwrap_or_default();
         read += n as u64;
+        take(read, Seen::Bytes(bytes))?;
+        match bytes {
+            [] => reader.end(),
+            bytes => reader.feed(bytes),
+        }
         while let Some(found) = reader.poll() {
-            take(read, found)?;
+            take(read, Seen::Found(found))?;
         }
         if n == 0 {
             return Ok(read);

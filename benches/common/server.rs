@@ -298,6 +298,12 @@ impl Server {
         Ok(())
     }
 
+    /// All that the server has said.
+    pub(crate) fn words(&self) -> Result<String> {
+        let log = self.log.as_ref().context("a server without a log")?;
+        Ok(fs::read_to_string(log)?)
+    }
+
     pub(crate) fn last_words(&self) -> String {
         let text = self
             .log

@@ -74,7 +74,7 @@ pub(crate) const VALUE: &str = "temperature=";
 /// Entries that can be named.
 pub(crate) const MOST_KEYS: u32 = 1_000_000;
 
-fn elements(key: u32) -> [String; 3] {
+pub(crate) fn elements(key: u32) -> [String; 3] {
     [
         TOP.to_owned(),
         format!("r{:04}", key / 100),
@@ -217,6 +217,21 @@ pub(crate) fn moat_path_request(action: &str, path: &[&str], number: u32) -> Vec
     }
     write::str(&mut out, "action");
     write::str(&mut out, action);
+    write::str(&mut out, "seq");
+    write::uint(&mut out, u64::from(number));
+    out
+}
+
+/// A request to save everything.
+pub(crate) fn save_request(file: &str, number: u32) -> Vec<u8> {
+    let mut out = Vec::new();
+    write::map(&mut out, 4);
+    for (name, text) in [("action", "save"), ("path", file)] {
+        write::str(&mut out, name);
+        write::str(&mut out, text);
+    }
+    write::str(&mut out, "full");
+    out.push(0xc3);
     write::str(&mut out, "seq");
     write::uint(&mut out, u64::from(number));
     out

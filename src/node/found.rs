@@ -34,6 +34,20 @@ impl Sink for Deaf {
     }
 }
 
+/// A change that this node has made in an earlier run.
+fn event(path: RawPath, tick: u64, value: Option<&[u8]>) -> Event {
+    Event {
+        path,
+        chain: vec![NamedLink {
+            node: NodeName::new("me"),
+            tick: Tick(tick),
+        }],
+        end: ChainEnd::Start,
+        tock: Tock(tick * 10),
+        value: value.map(Into::into),
+    }
+}
+
 /// Node `me`, which is connected and has its data.
 struct Node {
     machine: Machine<Deaf>,
@@ -456,16 +470,6 @@ fn deletions_that_a_file_holds_are_forgotten() {
     deleters.push_nil();
     deleters.push_str("actor");
     deleters.push_str("del");
-    let event = |path, tick, value: Option<&[u8]>| Event {
-        path,
-        chain: vec![NamedLink {
-            node: NodeName::new("me"),
-            tick: Tick(tick),
-        }],
-        end: ChainEnd::Start,
-        tock: Tock(tick * 10),
-        value: value.map(Into::into),
-    };
     let loaded = [
         event(RawPath::new(), 1, Some(b"\x01")),
         event(deleters, 2, Some(b"\x81\xa5nodes\x91\xa2me")),
@@ -476,6 +480,28 @@ fn deletions_that_a_file_holds_are_forgotten() {
     node.wait(3000);
     let tree = node.machine.replica().tree();
     assert_eq!(tree.resolve(Ix::ROOT, path("x").as_ref()), Ok(None));
+}
+
+/// Where a clean end is proved no tick is left out, and nothing has to be said
+/// of any.
+#[test]
+fn a_node_that_ended_in_order_goes_on_behind_its_last_tick() {
+    for (begin, most) in [(Begin::Resumed, 8), (Begin::Again, u64::MAX)] {
+        let mut node = Node::with(begin.clone(), &[event(path("x"), 1, Some(b"\x01"))]);
+        node.machine.handle_up(node.now);
+        let outputs = node.wait(3000);
+        node.write("y");
+        let Tick(tick) = node.machine.node().1.expect("it has data");
+        let far = tick > 1 << 20;
+        assert_eq!((tick <= most, far), (true, begin == Begin::Again), "{tick}");
+        let says = |output: &Output| match output {
+            Output::Carry(Effect::Tell(message)) => {
+                matches!(&**message, PeerMessage::Info(info) if info.info.known.is_some())
+            }
+            _ => false,
+        };
+        assert_eq!(outputs.iter().any(says), begin == Begin::Again);
+    }
 }
 
 /// A node whose turn came just when it had heard of something new gave that

@@ -1,7 +1,7 @@
 //! The thread that does to files what may take long. It does one thing after
 //! the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use crate::store::{self, NewFile};
 /// What became of an operation.
 #[derive(Debug)]
 pub(super) struct Done {
-    /// The operation; bytes that were appended are only as many zeros
+    /// The operation, without the bytes that were appended
     pub(super) op: Op,
     pub(super) result: Result<(), Trouble>,
 }
@@ -101,10 +101,10 @@ fn start() -> Option<Thread> {
                 Err(why) => (Err(why), None),
             };
             let op = match op {
-                Op::Append { file, .. } => Op::Append {
-                    file,
-                    bytes: Vec::new(),
-                },
+                Op::Append { file, .. } => {
+                    let bytes = Vec::new();
+                    Op::Append { file, bytes }
+                }
                 op => op,
             };
             let done = Done { op, result };
@@ -120,19 +120,22 @@ fn start() -> Option<Thread> {
 #[derive(Default)]
 struct Worker {
     files: BTreeMap<FileId, Writing>,
+    /// Files of which not all could be written: the rest is not to be either
+    broken: BTreeSet<FileId>,
 }
 
 enum Writing {
     /// It has no name yet.
     New(Box<NewFile>),
-    Named(Arc<File>),
+    /// It has; with its side file, if there is one.
+    Named(Arc<File>, Option<Side>),
 }
 
 impl Writing {
     fn file(&self) -> &File {
         match self {
             Self::New(file) => file.file(),
-            Self::Named(file) => file,
+            Self::Named(file, _) => file,
         }
     }
 }
@@ -140,7 +143,18 @@ impl Writing {
 impl Worker {
     /// Does one thing. Returns the file if it has got its name.
     fn perform(&mut self, op: &Op) -> Result<Option<Arc<File>>, Trouble> {
-        Ok(self.try_to(op)?)
+        let file = op.file();
+        let is_end = matches!(op, Op::Abandon { .. } | Op::Remove { .. });
+        if self.broken.contains(&file) && !is_end {
+            return Err(gone().into());
+        }
+        let done = self.try_to(op);
+        match &done {
+            Err(_) => _ = self.broken.insert(file),
+            Ok(_) if is_end => _ = self.broken.remove(&file),
+            Ok(_) => {}
+        }
+        Ok(done?)
     }
 
     fn try_to(&mut self, op: &Op) -> io::Result<Option<Arc<File>>> {
@@ -152,19 +166,32 @@ impl Worker {
                 self.files.insert(id, Writing::New(Box::new(file)));
             }
             Op::Append { bytes, .. } => self.find(id)?.write_all(bytes)?,
-            Op::Sync { .. } => self.find(id)?.sync_data()?,
-            Op::Finish { .. } => {
+            Op::Sync { mark, .. } => {
+                self.find(id)?.sync_data()?;
+                if let Some(Writing::Named(_, side)) = self.files.get_mut(&id) {
+                    append(side, mark);
+                }
+            }
+            Op::Finish { mark, .. } => {
                 let Some(Writing::New(mut new)) = self.files.remove(&id) else {
                     return Err(gone());
                 };
                 new.name()?;
                 let file = Arc::new(new.file().try_clone()?);
-                self.files.insert(id, Writing::Named(Arc::clone(&file)));
+                let side = Side::create(new.path(), mark);
+                self.files
+                    .insert(id, Writing::Named(Arc::clone(&file), side));
                 return Ok(Some(file));
             }
-            Op::Close { .. } => {
+            Op::Close { mark, .. } => {
                 let file = self.files.remove(&id).ok_or_else(gone)?;
                 file.file().sync_all()?;
+                if let Writing::Named(_, mut side) = file {
+                    append(&mut side, mark);
+                    if let Some(Err(why)) = side.map(|side| side.0.file().sync_all()) {
+                        tracing::debug!(%why, "checksums may be lost");
+                    }
+                }
             }
             Op::Abandon { len, .. } => {
                 if let Some(file) = self.files.remove(&id) {
@@ -184,6 +211,38 @@ impl Worker {
 
     fn find(&self, id: FileId) -> io::Result<&File> {
         self.files.get(&id).map(Writing::file).ok_or_else(gone)
+    }
+}
+
+/// A file of checksums. The file that they are of is as good without.
+struct Side(NewFile);
+
+impl Side {
+    fn create(path: &Path, mark: &[u8]) -> Option<Self> {
+        let create = || {
+            let mut side = NewFile::create(&store::beside(path))?;
+            side.put(mark)?;
+            side.name()?;
+            Ok(Self(side))
+        };
+        match create() {
+            Ok(side) => Some(side),
+            Err(why) => {
+                let why: io::Error = why;
+                tracing::warn!("{}: no checksums: {why}", path.display());
+                None
+            }
+        }
+    }
+}
+
+/// Adds to a side file what is sure by now. Where that fails, the rest is not
+/// covered.
+fn append(side: &mut Option<Side>, mark: &[u8]) {
+    let put = side.as_mut().map(|side| side.0.put(mark));
+    if let Some(Err(why)) = put {
+        tracing::warn!("no more checksums are written: {why}");
+        *side = None;
     }
 }
 

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -56,6 +57,11 @@ pub(super) struct Inner {
     count: usize,
     waiting: usize,
     ending: bool,
+    /// Nothing more is heard.
+    ended: bool,
+    /// The driver goes on with what is to be told when others have had their
+    /// turn.
+    telling: bool,
     progress: Progress,
     /// States that are to be fetched
     fetches: VecDeque<Fetch>,
@@ -161,6 +167,8 @@ impl Node {
             count: 0,
             waiting: 0,
             ending: false,
+            ended: false,
+            telling: false,
             progress,
             fetches: VecDeque::new(),
             driver: Waker::noop().clone(),
@@ -273,7 +281,11 @@ impl Node {
 
     /// Ends the files that are written.
     pub(super) async fn end_files(&self) {
-        self.with(|_, inner| inner.files.end());
+        self.with(|_, inner| {
+            // nothing may happen any more that would have to be written
+            inner.ended = true;
+            inner.files.end();
+        });
         poll_fn(|cx| {
             loop {
                 let more = self.with(|_, inner| {
@@ -315,6 +327,13 @@ fn load_files(
 ) -> Result<cluster::Begin, ServeError> {
     let loaded = store::load(load, machine, |text| notify::loading(text))?;
     let is_mine = machine.node().1.is_some();
+    // the last run has ended in order with this file: it wrote nothing else
+    let is_last = is_mine && loaded.writers.last() == Some(&options.name);
+    let is_closed = is_last
+        && load
+            .files
+            .last()
+            .is_some_and(|path| store::take_closed(path).unwrap_or(false));
     let theirs = || {
         let names = loaded.writers.iter().map(|name| format!("'{name}'"));
         match names.collect::<Vec<_>>() {
@@ -329,7 +348,9 @@ fn load_files(
                 theirs: theirs(),
             });
         }
-        machine.begin_again(chance);
+        if !is_closed {
+            machine.begin_again(chance);
+        }
     } else if !is_mine && !load.authoritative {
         tracing::warn!(
             "the files are of {}: waiting for a node to fetch the rest from (-a: there is none)",
@@ -337,7 +358,11 @@ fn load_files(
         );
         return Ok(cluster::Begin::Join(Vec::new()));
     }
-    Ok(cluster::Begin::Again)
+    Ok(if is_closed {
+        cluster::Begin::Resumed
+    } else {
+        cluster::Begin::Again
+    })
 }
 
 impl Inner {
@@ -478,7 +503,7 @@ impl Inner {
         });
         // the disk may have made room in anybody's turn, and only the driver
         // tells files what there is
-        if self.files.is_to_tell() {
+        if !self.telling && self.files.is_to_tell() {
             self.driver.wake_by_ref();
         }
         // whatever came may have set a deadline, whether or not it also had
@@ -523,6 +548,9 @@ impl Inner {
         for _ in 0..INPUTS {
             while let Some(output) = self.machine.poll_output() {
                 self.carry_out(now, output);
+            }
+            if self.ended {
+                return;
             }
             match self.backend.poll(&mut Context::from_waker(&self.driver)) {
                 Poll::Pending => return,
@@ -610,7 +638,7 @@ async fn fetch(node: Rc<Node>, wanted: Fetch) {
 /// Lets time pass for the machine, and brings what comes from the others.
 pub(super) async fn drive(node: Rc<Node>) {
     let mut timer = None;
-    let mut again: Option<std::pin::Pin<Box<dyn Future<Output = ()>>>> = None;
+    let mut again: Option<Pin<Box<dyn Future<Output = ()>>>> = None;
     let mut fetching = JoinSet::new();
     poll_fn(|cx| {
         loop {
@@ -621,14 +649,23 @@ pub(super) async fn drive(node: Rc<Node>) {
                 inner.files.handle_timeout(now, &inner.machine);
             });
             // a file is told in slices, between which clients have their turn
-            if node.with(|_, inner| inner.files.tell_some(&mut inner.machine)) {
-                again.get_or_insert_with(|| Box::pin(tokio::task::yield_now()));
-            }
-            if let Some(next) = &mut again
-                && next.as_mut().poll(cx).is_ready()
+            if again
+                .as_mut()
+                .is_some_and(|next| next.as_mut().poll(cx).is_ready())
             {
                 again = None;
-                continue;
+            }
+            if again.is_none() {
+                let more = node.with(|_, inner| {
+                    inner.telling = inner.files.tell_some(&mut inner.machine);
+                    inner.telling
+                });
+                if more {
+                    // also those whom the system has something for
+                    let mut next = Box::pin(tokio::task::yield_now());
+                    let _ = next.as_mut().poll(cx);
+                    again = Some(next);
+                }
             }
             // and what came may have set another deadline
             let due = node.peek(|inner| {

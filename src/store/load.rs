@@ -48,7 +48,8 @@ pub fn load<K: Sink>(
         let name = path.display();
         #[allow(clippy::disallowed_methods)] // the shell's clock
         let now = Instant::now;
-        let (mut count, mut told) = (0u64, now());
+        let begin = now();
+        let (mut count, mut told) = (0u64, begin);
         let tell = |problem| tracing::warn!("{problem}");
         let count = records(path, load.force, tell, |read, record| {
             match record {
@@ -59,8 +60,9 @@ pub fn load<K: Sink>(
                 Record::Books(books) => {
                     machine.handle_info(&books.info, books.tock.unwrap_or_default());
                     if let Some(node) = &books.node
-                        && !loaded.writers.contains(node)
+                        && loaded.writers.last() != Some(node)
                     {
+                        loaded.writers.retain(|name| name != node);
                         loaded.writers.push(node.clone());
                     }
                 }
@@ -75,7 +77,8 @@ pub fn load<K: Sink>(
             }
             Ok::<_, StoreError>(())
         })?;
-        tracing::info!("{name}: {count} records read");
+        let took = begin.elapsed().as_secs_f64();
+        tracing::info!("{name}: {count} records read in {took:.4} s");
     }
     if load.authoritative {
         let holes = machine.replica().holes();

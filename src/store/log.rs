@@ -393,8 +393,9 @@ impl Log {
                 if matches!(next.job.what, What::Save { .. }) {
                     next.takes_changes = false;
                 }
-                next.open.syncing = Some(next.open.given);
-                self.ops.push_back(Op::Finish { file: next.open.id });
+                let mark = next.open.begin_sync().unwrap_or_default();
+                let file = next.open.id;
+                self.ops.push_back(Op::Finish { file, mark });
             }
         }
     }
@@ -509,12 +510,11 @@ impl Log {
     /// What has been written is made durable without delay.
     pub fn sync(&mut self) {
         if let Some(open) = &mut self.current
-            && open.written > open.synced
-            && open.syncing.is_none()
+            && let Some(mark) = open.begin_sync()
         {
-            open.syncing = Some(open.written);
             self.sync_due = None;
-            self.ops.push_back(Op::Sync { file: open.id });
+            let file = open.id;
+            self.ops.push_back(Op::Sync { file, mark });
         }
     }
 
@@ -645,10 +645,8 @@ impl Log {
         let path = job.path.to_string_lossy().into_owned();
         self.answer(job.token, FileDone::Done(Some(path)));
         if matches!(job.what, What::Save { .. }) {
-            return self.ops.push_back(Op::Close {
-                file: open.id,
-                in_order: true,
-            });
+            let (file, mark) = (open.id, open.close(false));
+            return self.ops.push_back(Op::Close { file, mark });
         }
         if self.telling == Some(Telling::Current) {
             // it was for the file that ends here
@@ -678,10 +676,9 @@ impl Log {
             return;
         };
         append(&mut open, &mut self.ops);
-        self.ops.push_back(Op::Close {
-            file: open.id,
-            in_order: true,
-        });
+        // only the server's last file says that nothing comes behind it
+        let (file, mark) = (open.id, open.close(self.stopping == Some(None)));
+        self.ops.push_back(Op::Close { file, mark });
         self.sync_due = None;
         self.books_due = None;
         if let Some(token) = self.stopping.take() {

@@ -4,13 +4,17 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::store::sum::{Sums, beside};
+
 /// A file that is being written under a name ending in `.tmp`, and gets its
-/// own when it is complete.
+/// own when it is complete. Checksums that were beside an older file of that
+/// name go away with it.
 #[derive(Debug)]
 pub struct NewFile {
     file: File,
     path: PathBuf,
     temporary: PathBuf,
+    sums: Option<Sums>,
     done: bool,
 }
 
@@ -27,8 +31,19 @@ impl NewFile {
             file: File::create(&temporary)?,
             path: path.to_owned(),
             temporary,
+            sums: None,
             done: false,
         })
+    }
+
+    /// Begins to write what is to be `path`, and gets new checksums.
+    ///
+    /// # Errors
+    /// If the file cannot be created.
+    pub fn with_sums(path: &Path) -> io::Result<Self> {
+        let mut file = Self::create(path)?;
+        file.sums = Some(Sums::new());
+        Ok(file)
     }
 
     /// Appends bytes.
@@ -36,6 +51,9 @@ impl NewFile {
     /// # Errors
     /// Those of the system.
     pub fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if let Some(sums) = &mut self.sums {
+            sums.update(bytes);
+        }
         self.file.write_all(bytes)
     }
 
@@ -43,7 +61,8 @@ impl NewFile {
     /// name.
     ///
     /// # Errors
-    /// Those of the system; what had the name is still there then.
+    /// Those of the system; what had the name is still there then, perhaps
+    /// without its checksums.
     pub fn finish(mut self) -> io::Result<()> {
         self.name()
     }
@@ -55,11 +74,35 @@ impl NewFile {
     /// Those of the system; what had the name is still there then.
     pub fn name(&mut self) -> io::Result<()> {
         self.file.sync_all()?;
+        // first, so that they never stand beside another file than theirs
+        match fs::remove_file(beside(&self.path)) {
+            Ok(()) => self.sync_names()?,
+            Err(why) if why.kind() == io::ErrorKind::NotFound => {}
+            Err(why) => return Err(why),
+        }
         fs::rename(&self.temporary, &self.path)?;
         self.done = true;
-        // the new name, too, outlives a power cut
+        self.sync_names()?;
+        match self.sums.take() {
+            None => Ok(()),
+            Some(mut sums) => {
+                let mut side = Self::create(&beside(&self.path))?;
+                side.put(&sums.mark())?;
+                side.finish()
+            }
+        }
+    }
+
+    /// The names in the directory, too, outlive a power cut.
+    fn sync_names(&self) -> io::Result<()> {
         let directory = self.path.parent().filter(|d| !d.as_os_str().is_empty());
         File::open(directory.unwrap_or_else(|| Path::new(".")))?.sync_all()
+    }
+
+    /// The name it has, or is to have.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The file itself.
@@ -75,5 +118,35 @@ impl Drop for NewFile {
             // nobody needs half of it; that it stays is no harm either
             let _ = fs::remove_file(&self.temporary);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_file_does_not_get_the_checksums_of_the_old_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.state");
+        fs::write(&path, "old").unwrap();
+        fs::write(beside(&path), "old").unwrap();
+        let mut file = NewFile::create(&path).unwrap();
+        file.put(b"new").unwrap();
+        drop(file);
+        assert_eq!(fs::read(beside(&path)).unwrap(), b"old", "not finished");
+        let mut file = NewFile::create(&path).unwrap();
+        file.put(b"new").unwrap();
+        file.finish().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        let names = || fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(names(), 1);
+        let mut file = NewFile::with_sums(&path).unwrap();
+        file.put(b"newer").unwrap();
+        file.finish().unwrap();
+        let mut sums = Sums::new();
+        sums.update(b"newer");
+        assert_eq!(fs::read(beside(&path)).unwrap(), sums.mark());
+        assert_eq!(names(), 2);
     }
 }

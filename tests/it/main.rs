@@ -29,6 +29,7 @@ mod replay;
 #[cfg(feature = "sim")]
 mod sim;
 mod state;
+mod sums;
 mod units;
 mod values;
 mod vectors;

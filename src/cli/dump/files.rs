@@ -129,14 +129,15 @@ pub(super) struct DiffArgs {
 #[command(
     override_usage = "moat kv dump check [OPTIONS] FILE...",
     after_help = "\
-Says what cannot be read, and where. Ends with status 1 if there is something.\n\
+Says what cannot be read, and where, and what does not match the checksums in\n\
+FILE.sum, if there is one. Ends with status 1 if there is something.\n\
 Changes that are missing are named, and no fault: other nodes may have them.\n\n\
 Examples:\n  \
         moat kv dump check 0.dkv 1.dkv\n  \
         moat kv dump check --repair good.state damaged.state"
 )]
 pub(super) struct CheckArgs {
-    /// Write what can be read to a new file
+    /// Write what can be read to a new file, and its checksums beside it
     #[arg(long, value_name = "NEW")]
     repair: Option<PathBuf>,
     /// The files; "-" is standard input
@@ -155,7 +156,7 @@ struct CutArgs {
     /// The tree as it was at this time, in seconds since 1970
     #[arg(long, value_name = "SECONDS", conflicts_with = "at_tock")]
     at: Option<f64>,
-    /// Leave damaged bytes out
+    /// Leave damaged bytes out, and take what does not match FILE.sum
     #[arg(short, long)]
     force: bool,
 }
@@ -215,13 +216,17 @@ pub(super) fn init(args: &InitArgs) -> Result<Exit, CliError> {
     };
     writer.books(&mut out, &books);
     writer.entry(&mut out, &event);
-    write(&args.file, |put| put(&out))?;
+    write(&args.file, NewFile::create, |put| put(&out))?;
     Ok(Exit::Success)
 }
+
+/// Begins to write a file.
+type Begin = fn(&FilePath) -> io::Result<NewFile>;
 
 /// Writes a file as a whole; "-" is standard output.
 fn write(
     path: &FilePath,
+    begin: Begin,
     fill: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), CliError>) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     if path == FilePath::new("-") {
@@ -231,7 +236,7 @@ fn write(
         return Ok(stdout.flush()?);
     }
     let name = || format!("cannot write {}", path.display());
-    let mut file = NewFile::create(path).with_context(name)?;
+    let mut file = begin(path).with_context(name)?;
     fill(&mut |bytes| Ok(file.put(bytes).with_context(name)?))?;
     Ok(file.finish().with_context(name)?)
 }
@@ -345,7 +350,7 @@ pub(super) fn convert(ctx: &Context, args: &ConvertArgs) -> Result<Exit, CliErro
     } else {
         Box::new(BufReader::new(File::open(&args.text).with_context(failed)?))
     };
-    write(&args.file, |put| {
+    write(&args.file, NewFile::create, |put| {
         let (mut writer, mut out) = (Writer::new(), Vec::new());
         let (mut document, mut line) = (String::new(), 0u64);
         loop {
@@ -416,7 +421,8 @@ pub(super) fn merge(ctx: &Context, args: &MergeArgs) -> Result<Exit, CliError> {
         return Err(CliError::usage("Missing argument 'NEW'."));
     };
     let merged = args.cut.read(ctx, files)?;
-    write_merged(ctx, &merged, args.node.as_deref(), new)?;
+    let node = args.node.as_deref();
+    write_merged(ctx, &merged, node, new, NewFile::create)?;
     Ok(Exit::Success)
 }
 
@@ -425,12 +431,13 @@ pub(super) fn write_merged(
     merged: &Merged,
     node: Option<&str>,
     new: &FilePath,
+    begin: Begin,
 ) -> Result<(), CliError> {
     let node = node.map(NodeName::new);
     let node = node.or_else(|| merged.writers.last().cloned());
     let node = node.context("no file says whose it is: choose a node by --node")?;
     let mut entries = 0;
-    write(new, |put| {
+    write(new, begin, |put| {
         entries = merged.write(&node, put)?;
         Ok(())
     })?;
@@ -505,7 +512,7 @@ pub(super) fn check(ctx: &Context, args: &CheckArgs) -> Result<Exit, CliError> {
         ))?;
     }
     if let Some(new) = &args.repair {
-        write_merged(ctx, &merged, None, new)?;
+        write_merged(ctx, &merged, None, new, NewFile::with_sums)?;
     }
     Ok(match merged.problems.as_slice() {
         [] => Exit::Success,

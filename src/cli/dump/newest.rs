@@ -7,7 +7,7 @@ use clap::Args;
 use crate::cli::context::Context;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::keep::DateArgs;
-use crate::store::{Cut, Merged};
+use crate::store::{Cut, Merged, NewFile};
 
 use super::files::{tell_problems, write_merged};
 
@@ -50,6 +50,12 @@ pub(super) fn run(ctx: &Context, args: &NewestArgs) -> Result<Exit, CliError> {
     };
     let merged = Merged::read(&newest.files, &cut).map_err(anyhow::Error::from)?;
     tell_problems(ctx, &merged);
-    write_merged(ctx, &merged, args.node.as_deref(), &args.file)?;
+    write_merged(
+        ctx,
+        &merged,
+        args.node.as_deref(),
+        &args.file,
+        NewFile::create,
+    )?;
     Ok(Exit::Success)
 }

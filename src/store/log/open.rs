@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use crate::event::{Event, NodeName, Tick, Tock};
 use crate::node::dump::Told;
 use crate::node::time::Timestamp;
+use crate::store::Sums;
 use crate::wire::state::Writer;
 
 /// Names a file that is being written.
@@ -34,11 +35,14 @@ pub(super) struct Open {
     pub(super) full: bool,
     pub(super) begun: Timestamp,
     writer: Writer,
+    sums: Sums,
     /// Bytes that have not been handed to the system
     pub(super) buffer: Vec<u8>,
     /// How far it is when each of the pieces is written that have been handed
     /// over, and have not been
     pieces: VecDeque<Reach>,
+    /// Bytes that have been written, or have been handed over to be
+    handed: Reach,
     /// Bytes that have been written
     pub(super) written: Reach,
     /// How much is being made durable
@@ -80,6 +84,8 @@ impl Open {
             full,
             begun: now,
             writer: Writer::new(),
+            sums: Sums::new(),
+            handed: start,
             buffer: Vec::new(),
             pieces: VecDeque::new(),
             written: start,
@@ -143,12 +149,33 @@ impl Open {
         self.count(before);
     }
 
+    /// What has been handed over is to be made durable, if that is not so
+    /// already: what the side file is to say of it then.
+    pub(super) fn begin_sync(&mut self) -> Option<Vec<u8>> {
+        if self.handed <= self.synced || self.syncing.is_some() {
+            return None;
+        }
+        self.syncing = Some(self.handed);
+        Some(self.sums.mark())
+    }
+
+    /// The same when it is written to its end; `last` if the server ends.
+    pub(super) fn close(&mut self, last: bool) -> Vec<u8> {
+        if last {
+            std::mem::take(&mut self.sums).close()
+        } else {
+            self.sums.mark()
+        }
+    }
+
     /// Takes what is in the buffer, for somebody to append.
     pub(super) fn take(&mut self) -> Option<Vec<u8>> {
         if self.buffer.is_empty() {
             return None;
         }
         self.pieces.push_back(self.given);
+        self.sums.update(&self.buffer);
+        self.handed = self.given;
         Some(std::mem::take(&mut self.buffer))
     }
 
@@ -175,6 +202,7 @@ impl Open {
         self.given.number = number;
         if self.waiting() == 0 {
             self.written = self.given;
+            self.handed = self.given;
         }
         if is_synced {
             self.synced = self.given;
@@ -184,6 +212,8 @@ impl Open {
     /// The buffer's bytes have been written.
     pub(super) fn wrote_buffer(&mut self) {
         self.written = self.given;
+        self.handed = self.given;
+        self.sums.update(&self.buffer);
         self.buffer.clear();
         // one long value is no reason to keep its room
         self.buffer.shrink_to(KEPT);

@@ -41,18 +41,22 @@ pub enum Op {
     Sync {
         /// The file
         file: FileId,
+        /// What its side file is to say when that is done
+        mark: Vec<u8>,
     },
     /// It is complete: make it durable and give it its name.
     Finish {
         /// The file
         file: FileId,
+        /// What its side file is to say when that is done
+        mark: Vec<u8>,
     },
     /// Make it durable. Nothing more will be done to it.
     Close {
         /// The file
         file: FileId,
-        /// Whether nothing of it is missing at its end
-        in_order: bool,
+        /// What its side file is to say when that is done
+        mark: Vec<u8>,
     },
     /// Cut off what was written last, as far as that can be done, and leave
     /// it.
@@ -76,8 +80,8 @@ impl Op {
         match self {
             Self::Create { file, .. }
             | Self::Append { file, .. }
-            | Self::Sync { file }
-            | Self::Finish { file }
+            | Self::Sync { file, .. }
+            | Self::Finish { file, .. }
             | Self::Close { file, .. }
             | Self::Abandon { file, .. }
             | Self::Remove { file } => *file,
