@@ -172,7 +172,9 @@ impl Keep {
                     Ok(()) => whole.push(file(number)),
                     // it was opened, and nothing has changed since
                     Err(StoreError::Empty { .. }) => {}
-                    Err(why @ StoreError::Damaged { .. }) => damaged.push((file(number), why)),
+                    Err(why @ (StoreError::Damaged { .. } | StoreError::Mismatch { .. })) => {
+                        damaged.push((file(number), why));
+                    }
                     Err(why) => tell(format!("left out: {why}")),
                 }
             }
@@ -397,6 +399,21 @@ mod tests {
         assert_eq!((newest.files.len(), told.len()), (3, 1));
         let numbers: Vec<_> = newest.files.iter().map(|file| number(file)).collect();
         assert_eq!(numbers, [Some(0), Some(1), Some(2)]);
+    }
+
+    /// Of one that was changed behind its checksums as well.
+    #[test]
+    fn a_part_that_does_not_match_its_checksums_is_damaged() {
+        let good = &state()[..];
+        let (part, sum) = ("2026-03-01-07/1.dkv", "2026-03-01-07/1.dkv.sum");
+        let dump = Dump::new(&[("2026-03-01-07/0.dkv", good), (part, good)]);
+        let line = format!("0 {} 00000000 ", good.len());
+        let text = format!("moat-sum 1 crc32\n{line}{:08x}\n", crc32fast::hash(line.as_bytes()));
+        fs::write(dump.dir.path().join(sum), text).unwrap();
+        let mut told = Vec::new();
+        let newest = dump.keep.newest(|text| told.push(text)).unwrap().unwrap();
+        assert!(newest.is_damaged, "{told:?}");
+        assert_eq!((newest.files.len(), told.len()), (2, 1));
     }
 
     #[test]
