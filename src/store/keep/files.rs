@@ -408,7 +408,10 @@ mod tests {
         let (part, sum) = ("2026-03-01-07/1.dkv", "2026-03-01-07/1.dkv.sum");
         let dump = Dump::new(&[("2026-03-01-07/0.dkv", good), (part, good)]);
         let line = format!("0 {} 00000000 ", good.len());
-        let text = format!("moat-sum 1 crc32\n{line}{:08x}\n", crc32fast::hash(line.as_bytes()));
+        let text = format!(
+            "moat-sum 1 crc32\n{line}{:08x}\n",
+            crc32fast::hash(line.as_bytes())
+        );
         fs::write(dump.dir.path().join(sum), text).unwrap();
         let mut told = Vec::new();
         let newest = dump.keep.newest(|text| told.push(text)).unwrap().unwrap();

@@ -149,6 +149,12 @@ impl Open {
         self.count(before);
     }
 
+    /// Whether something has been written since what is durable, or is being
+    /// made so.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.written > self.syncing.unwrap_or(self.synced)
+    }
+
     /// What has been handed over is to be made durable, if that is not so
     /// already: what the side file is to say of it then.
     pub(super) fn begin_sync(&mut self) -> Option<Vec<u8>> {
