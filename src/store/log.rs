@@ -18,9 +18,10 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::event::{Event, FileDone, LogInfo};
+use crate::event::{FileDone, LogInfo};
 use crate::node::FileToken;
 use crate::node::dump::{Scope, Told};
+use crate::node::journal::Change;
 use crate::node::time::Timestamp;
 
 use open::Open;
@@ -409,7 +410,7 @@ impl Log {
     }
 
     /// A change has happened.
-    pub fn change(&mut self, event: &Event, stamp: Stamp<'_>) {
+    pub fn change(&mut self, event: &Change<'_>, stamp: Stamp<'_>) {
         self.number += 1;
         if let Some(failure) = &mut self.failure {
             failure.unsaved += 1;

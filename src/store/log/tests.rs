@@ -66,7 +66,7 @@ impl Bench {
             tock: Tock(self.tick),
             value: Some(Box::from(&b"\x01"[..])),
         };
-        self.log.change(&event, stamp(&node));
+        self.log.change(&Change::of(&event), stamp(&node));
     }
 
     /// Writes what is to be written, if the disk lets us.
