@@ -291,15 +291,27 @@ impl Tree {
     ///
     /// # Errors
     /// If the element cannot name an entry.
-    #[allow(clippy::indexing_slicing)] // a shard's number is below SHARDS
     pub fn ensure_child(&mut self, parent: Ix, element: &[u8]) -> Result<Ix, ElemError> {
         if let Some(ix) = self.child(parent, element) {
             return Ok(ix);
         }
+        if let (Some(0xa0..=0xbf), Some(name)) = (element.first(), path::short_text(element)) {
+            // such a text is in its shortest form
+            crate::msgpack::check(element)?;
+            let hash = self.secret.hash_short(parent, name);
+            return Ok(self.add(parent, Small::new(element), hash));
+        }
         let mut key = Vec::with_capacity(element.len());
         path::normalise(element, &mut key)?;
+        let hash = self.secret.hash(parent, &key);
+        Ok(self.add(parent, Small::new(&key), hash))
+    }
+
+    /// Makes a child that is not there.
+    #[allow(clippy::indexing_slicing)] // a shard's number is below SHARDS
+    fn add(&mut self, parent: Ix, key: Small, hash: u64) -> Ix {
         let tock = self.get(parent).tock;
-        let ix = self.place(Entry::new(parent, Small::new(&key), tock));
+        let ix = self.place(Entry::new(parent, key, tock));
         match self.get(parent).first.some() {
             Some(first) => {
                 let last = std::mem::replace(&mut self.get_mut(first).prev, ix);
@@ -312,13 +324,12 @@ impl Tree {
             }
         }
         let (entries, secret) = (&self.entries, self.secret);
-        let hash = secret.hash(parent, &key);
         self.index[shard(hash)].insert_unique(hash, ix.0, |n| {
             let entry = &entries[Ix(*n).index()];
             secret.hash(entry.parent, entry.key.bytes())
         });
         self.len += 1;
-        Ok(ix)
+        ix
     }
 
     /// The child of an entry that is the last one in order.
