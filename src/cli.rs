@@ -20,6 +20,7 @@ mod data;
 mod dump;
 mod exit;
 mod internal;
+mod log;
 mod logging;
 mod login;
 mod man;
@@ -40,7 +41,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
-use args::{Cli, Command, Kv, KvCommand};
+use args::{Cli, Command, Kv};
 use context::Context;
 use exit::{CliError, Exit};
 use out::Out;
@@ -99,7 +100,7 @@ fn run(cli: Cli, names: &[String], out: &Out) -> Result<Exit, CliError> {
         None => usage::help(names, out),
         Some(Command::Kv(kv)) => {
             let Kv { options, command } = kv.0;
-            let Some(command) = command.map(KvCommand::named) else {
+            let Some(command) = command.map(|command| command.named()) else {
                 return usage::help(names, out);
             };
             let ctx = Context::new(&global, &options, out.clone())?;
@@ -120,6 +121,7 @@ fn run_kv(ctx: &Context, command: args::Named) -> Result<Exit, CliError> {
         args::Named::Internal(args) => block_on(internal::run(ctx, &args.0)),
         args::Named::Dump(args) => block_on(dump::run(ctx, &args.0)),
         args::Named::Ping(args) => block_on(ping::run(ctx, &args.0)),
+        args::Named::Log(args) => block_on(log::run(ctx, &args.0)),
         args::Named::Status(args) => block_on(status::run(ctx, &args.0)),
         #[cfg(feature = "sim")]
         args::Named::Sim(args) => sim::run(ctx, &args.0),

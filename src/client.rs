@@ -31,6 +31,7 @@ mod chain;
 mod connection;
 mod entry;
 mod error;
+mod files;
 mod members;
 mod messages;
 mod options;

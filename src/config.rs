@@ -35,7 +35,8 @@ pub use sections::{
     Mqtt, OnLogError, Prefix, Runner, RunnerSub, Serf, Server, Watch,
 };
 pub use types::{
-    Auth, BrokerUri, ConfigPath, Level, MqttVersion, Place, Scheme, Seconds, Size, Ssl, UriError,
+    Auth, BrokerUri, ConfigPath, Level, LogSync, MqttVersion, Place, Scheme, Seconds, Size, Ssl,
+    UriError,
 };
 
 /// The port of a server.

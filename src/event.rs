@@ -7,6 +7,7 @@
 mod books;
 mod effect;
 mod fetch;
+mod log;
 mod members;
 mod message;
 mod peer;
@@ -17,6 +18,7 @@ mod request;
 pub use books::{Books, Intervals, Section};
 pub use effect::Effect;
 pub use fetch::{Fetch, Fetched};
+pub use log::{FileDone, FileFault, FileJob, LogInfo};
 pub use members::{Deleters, MOST_MEMBERS, MemberInfo, MemberKind, Members};
 pub use message::{Chain, Message, NodeInfo, Payload, Shared, Sink, State, To};
 pub use peer::{Hail, Info, Mark, PeerMessage, Say, Settings, Turn, TurnValue, Update};

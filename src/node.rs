@@ -10,6 +10,7 @@
 
 mod actions;
 pub mod cluster;
+pub mod dump;
 pub mod machine;
 pub mod merge;
 mod network;
@@ -27,6 +28,7 @@ mod found;
 #[cfg(test)]
 mod tests;
 
+pub use actions::files::FileToken;
 pub use machine::{Effects, Machine, Output};
 
 /// What one client may take.

@@ -7,7 +7,9 @@
 //! held while a task waits. No rule of the protocol's actions lives here.
 
 mod connection;
+mod disk;
 pub mod fetch;
+mod files;
 mod listen;
 mod node;
 mod reach;
@@ -28,7 +30,10 @@ use crate::node::cluster::Fault;
 use crate::server::node::Node;
 
 pub use crate::node::Limits;
+pub use crate::store::log;
 pub use crate::store::{Load, StoreError};
+pub use disk::probe as place;
+pub use files::Files;
 pub use listen::{Host, Listen};
 pub use reach::Meeting;
 
@@ -49,6 +54,8 @@ pub struct Options {
     pub wait_sync: Option<Option<Duration>>,
     /// End if there are no data after this time
     pub give_up: Option<Duration>,
+    /// The files that are written
+    pub files: Files,
     /// Where clients connect
     pub listen: Vec<Listen>,
     /// The levels that the network's topics begin with
@@ -177,6 +184,9 @@ async fn serve(options: Options, ready: impl FnOnce()) -> Result<(), ServeError>
     let sockets = listen::bind(&options.listen)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handle signals"))?;
     let mut terminate = signal(SignalKind::terminate()).map_err(system("handle signals"))?;
+    // a file that may not grow any more is a write that fails, and no end
+    let too_large = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    let _too_large = signal(too_large).map_err(system("handle signals"))?;
     let mut told = async || {
         tokio::select! {
             _ = interrupt.recv() => tracing::info!("interrupted"),
@@ -219,6 +229,7 @@ async fn serve(options: Options, ready: impl FnOnce()) -> Result<(), ServeError>
     {
         tracing::warn!("some clients did not take their last messages");
     }
+    node.end_files().await;
     if let Some(closing) = closing {
         closing.await;
     }
@@ -234,6 +245,8 @@ async fn come_so_far(node: &Node, options: &Options) -> Result<(), ServeError> {
             .await
             .map_err(|_| ServeError::GaveUp(time))??,
     }
+    // what is acknowledged is to be in the file
+    node.until(|progress| progress.logged).await?;
     let synced = node.until(|progress| progress.synced);
     match options.wait_sync {
         None => {}

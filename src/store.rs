@@ -2,6 +2,7 @@
 //! original's, have written, and writing it anew.
 
 mod load;
+pub mod log;
 mod merge;
 mod put;
 mod sum;
@@ -199,6 +200,34 @@ pub fn records<E: From<StoreError>>(
         (0, _) => Err(StoreError::Empty { path: path.into() }.into()),
         (_, 0) => Err(StoreError::NotAState { path: path.into() }.into()),
         _ => Ok(count),
+    }
+}
+
+/// Whether a file begins as a state file does, or is empty.
+///
+/// # Errors
+/// If it cannot be read, or is no regular file.
+pub fn begins_as_a_state(path: &Path) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut reader = Reader::new();
+    let mut piece = vec![0; PIECE];
+    let mut is_empty = true;
+    loop {
+        let n = file.read(&mut piece)?;
+        is_empty &= n == 0;
+        match piece.get(..n) {
+            None | Some([]) => reader.end(),
+            Some(bytes) => reader.feed(bytes),
+        }
+        match reader.poll() {
+            Some(Found::Event(_) | Found::Books(_)) => return Ok(true),
+            Some(_) => return Ok(false),
+            None if n == 0 => return Ok(is_empty),
+            None => {}
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use clap::{ArgAction, ArgMatches, Args, FromArgMatches, Parser, Subcommand};
 use super::context::Verbosity;
 #[cfg(feature = "sim")]
 use super::sim;
-use super::{completion, data, dump, internal, man, ping, server, status, util};
+use super::{completion, data, dump, internal, log, man, ping, server, status, util};
 
 /// A master-less distributed key-value store
 #[derive(Parser)]
@@ -149,7 +149,7 @@ pub(super) struct Kv {
     #[command(flatten)]
     pub(super) options: KvOptions,
     #[command(subcommand)]
-    pub(super) command: Option<KvCommand>,
+    pub(super) command: Option<Box<KvCommand>>,
 }
 
 /// Options between `kv` and its command.
@@ -206,6 +206,8 @@ pub(super) enum Named {
     Data(Lazy<data::DataArgs>),
     /// Look at a server's bookkeeping
     Internal(Lazy<internal::InternalArgs>),
+    /// Have a server write its state and its changes to files
+    Log(Lazy<log::LogArgs>),
     /// Tools that need no server
     Dump(Lazy<dump::DumpArgs>),
     /// Ask whether a server answers

@@ -3,8 +3,9 @@
 //! The client library passes a server's words on as they come; here they get
 //! the form in which the tutorial shows them, whoever the server is.
 
-use crate::client::{Client, Error, Options};
+use crate::client::{Client, Error, Options, Refusal};
 use crate::config::Ssl;
+use crate::value::Value;
 
 use super::context::Context;
 use super::exit::CliError;
@@ -51,12 +52,23 @@ impl From<Error> for CliError {
 pub(super) fn line(error: &Error) -> String {
     let name = error.name();
     match error {
-        Error::Server(refusal) => format!("{name}: {}", unwrapped(&refusal.text)),
+        Error::Server(refusal) => match file(refusal) {
+            Some(file) => format!("{name}: {}: {file}", refusal.text),
+            None => format!("{name}: {}", unwrapped(&refusal.text)),
+        },
         Error::Connect { .. } => {
             format!("{name}: {error} (is a server running there? else choose one by -h and -p)")
         }
         _ => format!("{name}: {error}"),
     }
+}
+
+/// The file that an error is about, where its text does not say so.
+fn file(refusal: &Refusal) -> Option<String> {
+    let info = refusal.info.as_deref().and_then(|i| Value::decode(i).ok());
+    let path = info.as_ref()?.field("path")?.as_str()?;
+    let is_log = refusal.etype.as_deref() == Some("log");
+    (is_log && !refusal.text.contains(path)).then(|| path.to_owned())
 }
 
 /// What the original says about an error in a script: the script's own error

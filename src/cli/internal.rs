@@ -13,6 +13,7 @@ use crate::value::Value;
 use super::context::{Context, Verbosity};
 use super::data::nested::{Nested, Nulls};
 use super::exit::{CliError, Exit};
+use super::log::described;
 use super::show::{decode, map};
 
 /// Look at a server's bookkeeping
@@ -228,10 +229,16 @@ async fn show_state(ctx: &Context, client: &Client, fields: &Fields) -> Result<E
     let reply = client.request("get_state", fields).await?;
     let mut state = decode(reply.bytes())?;
     if let Value::Map(fields) = &mut state {
-        for (name, _) in fields {
+        for (name, _) in fields.iter_mut() {
             if name.as_str() == Some("known") {
                 *name = "superseded".into();
             }
+        }
+        // where no file is written, none is shown, as by the original
+        if let Some(info) = client.log_info().await?
+            && info.path.is_some()
+        {
+            fields.push(("log".into(), described(&info)));
         }
     }
     ctx.show(&state)?;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 
-use crate::config::{Actor, Backend, Kv, Listener, Ssl};
+use crate::config::{Actor, Backend, Kv, Listener, LogSync, OnLogError, Ssl};
 use crate::event::{NodeName, Settings};
 use crate::path::PathElem;
 use crate::server::{self, Begin, Host, Load, Meeting, ServeError};
@@ -27,6 +27,7 @@ use super::login::credentials;
         moat kv server --wait-sync=60 two one\n  \
         moat kv server -l <(cat /var/lib/moat/*.dkv) $(hostname)\n  \
         moat kv -C server.backend=none server -e -i 42\n  \
+        moat kv server -l old.state -s new.state $(hostname)\n  \
         moat -c moat.cfg kv server --check"
 )]
 pub(super) struct ServerArgs {
@@ -57,6 +58,14 @@ pub(super) struct ServerArgs {
         conflicts_with = "force"
     )]
     authoritative: bool,
+
+    /// Write the state, then all changes, to this file
+    #[arg(short, long, value_name = "FILE")]
+    save: Option<PathBuf>,
+
+    /// Write only changes to it
+    #[arg(long, requires = "save")]
+    incremental: bool,
 
     /// Start a new network although there is one (-i), or load what can be read of damaged files (-l)
     #[arg(short, long)]
@@ -109,6 +118,7 @@ pub(super) fn run(ctx: &Context, args: &ServerArgs) -> Result<Exit, CliError> {
             .into());
         }
     }
+    let save = save(args)?;
     if args.check {
         return Ok(Exit::Success);
     }
@@ -131,6 +141,7 @@ pub(super) fn run(ctx: &Context, args: &ServerArgs) -> Result<Exit, CliError> {
         ..options(kv, name, begin, listen)
     };
     options.ways.auth = auth;
+    options.files.save = save;
     // a large state takes a while to fetch
     ctx.start_log_with("moat::server::fetch")?;
     let quiet = ctx.verbosity == Verbosity::Quiet;
@@ -149,6 +160,15 @@ pub(super) fn run(ctx: &Context, args: &ServerArgs) -> Result<Exit, CliError> {
         }
         Err(why) => Err(anyhow::Error::from(why).into()),
     }
+}
+
+/// The file that is written from the start.
+fn save(args: &ServerArgs) -> Result<Option<(PathBuf, bool)>, CliError> {
+    let Some(path) = &args.save else {
+        return Ok(None);
+    };
+    let path = server::place(path).map_err(|why| anyhow::anyhow!("cannot write {why}"))?;
+    Ok(Some((path, !args.incremental)))
 }
 
 /// Where clients connect, as far as the configuration says.
@@ -187,6 +207,18 @@ fn options(kv: &Kv, name: NodeName, begin: Begin, listen: Vec<Listener>) -> serv
         force: false,
         wait_sync: None,
         give_up: None,
+        files: server::Files {
+            log: server::log::Options {
+                sync: match config.log.sync {
+                    LogSync::Never => server::log::Sync::Never,
+                    LogSync::Within(time) => server::log::Sync::Within(time.get()),
+                    LogSync::Always => server::log::Sync::Always,
+                },
+                refuse: config.log.on_error == OnLogError::Refuse,
+            },
+            dirs: config.log.dirs.clone(),
+            save: None,
+        },
         listen: listen.collect(),
         network,
         ways: server::fetch::Ways {

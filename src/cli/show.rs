@@ -101,9 +101,9 @@ pub(super) fn key(elem: &PathElem) -> Value {
 }
 
 /// A map with text keys.
-pub(super) fn map<const N: usize>(pairs: [(&str, Value); N]) -> Value {
-    let pairs = pairs.map(|(key, value)| (key.into(), value));
-    Value::Map(pairs.into())
+pub(super) fn map<'a>(pairs: impl IntoIterator<Item = (&'a str, Value)>) -> Value {
+    let pairs = pairs.into_iter();
+    Value::Map(pairs.map(|(key, value)| (key.into(), value)).collect())
 }
 
 impl Context {

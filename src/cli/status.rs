@@ -9,6 +9,7 @@ use crate::value::Value;
 
 use super::context::Context;
 use super::exit::{CliError, Exit};
+use super::log::described;
 use super::show::map;
 
 /// Show how a server is; fails if it misses events
@@ -39,7 +40,7 @@ pub(super) async fn run(ctx: &Context, _args: &StatusArgs) -> Result<Exit, CliEr
     let missing = counts(state.info.missing.as_deref());
     let complete = missing.is_empty();
     let remote = counts(state.info.remote_missing.as_deref());
-    ctx.show(&map([
+    let mut shown = vec![
         ("node", state.node.as_str().into()),
         ("server", ctx.server()?.address().into()),
         ("complete", complete.into()),
@@ -47,7 +48,13 @@ pub(super) async fn run(ctx: &Context, _args: &StatusArgs) -> Result<Exit, CliEr
         ("nodes", Value::Map(ticks.collect())),
         ("missing", Value::Map(missing)),
         ("remote_missing", Value::Map(remote)),
-    ]))?;
+    ];
+    if let Some(info) = client.log_info().await?
+        && info.path.is_some()
+    {
+        shown.push(("log", described(&info)));
+    }
+    ctx.show(&map(shown))?;
     Ok(if complete {
         Exit::Success
     } else {

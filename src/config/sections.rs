@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use serde::de::{Deserializer, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
-use super::types::{Auth, BrokerUri, ConfigPath, Level, MqttVersion, Place, Seconds, Size, Ssl};
+use super::types::{
+    Auth, BrokerUri, ConfigPath, Level, LogSync, MqttVersion, Place, Seconds, Size, Ssl,
+};
 
 /// Declares a section; each field's default follows its type.
 macro_rules! section {
@@ -311,6 +313,10 @@ section! {
         dirs: Option<Vec<PathBuf>> = None,
         /// What to do with writes that can't be logged
         on_error: OnLogError = OnLogError::Continue,
+        /// When what was written is made to outlive a power cut: `never` by
+        /// the server, `always` before it is acknowledged, or so many seconds
+        /// later at the latest
+        sync: LogSync = LogSync::Within(Seconds::whole(1)),
     }
 }
 

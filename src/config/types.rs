@@ -504,6 +504,48 @@ impl Serialize for MqttVersion {
     }
 }
 
+/// `kv.server.log.sync`: when what was written outlives a power cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogSync {
+    /// When the system likes
+    Never,
+    /// After this time at the latest
+    Within(Seconds),
+    /// Before it is acknowledged
+    Always,
+}
+
+impl<'de> Deserialize<'de> for LogSync {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // numbers are texts as well, where they come from files
+        let text = String::deserialize(deserializer)?;
+        let seconds = |text: &str| {
+            let span = Duration::try_from_secs_f64(text.parse().ok()?).ok()?;
+            (!span.is_zero() && span <= LONGEST).then_some(Seconds(span))
+        };
+        match text.as_str() {
+            "never" => Ok(Self::Never),
+            "always" => Ok(Self::Always),
+            text => seconds(text).map(Self::Within).ok_or_else(|| {
+                D::Error::invalid_value(
+                    Unexpected::Str(text),
+                    &"never, always or a number of seconds",
+                )
+            }),
+        }
+    }
+}
+
+impl Serialize for LogSync {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Never => serializer.serialize_str("never"),
+            Self::Always => serializer.serialize_str("always"),
+            Self::Within(seconds) => seconds.serialize(serializer),
+        }
+    }
+}
+
 /// Why a text isn't the URI of a broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UriError {

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 
 use crate::event::{
-    Books, ChainEnd, Handle, Link, Members, NodeName, Refused, Tick, TickSet, Tock,
+    Books, ChainEnd, Handle, Link, LogInfo, Members, NodeName, Refused, Tick, TickSet, Tock,
 };
 use crate::path::PathRef;
 
@@ -207,6 +207,13 @@ pub enum Message<'a> {
     },
     /// The network as the node sees it
     Members(&'a Members),
+    /// A file has been written, or need not be: where it is
+    Filed {
+        /// Its path from the root on
+        path: Option<&'a str>,
+    },
+    /// The files that the node writes
+    Log(&'a LogInfo),
     /// A message that was heard
     Heard {
         /// Where

@@ -1,6 +1,6 @@
 //! Why a request was not done.
 
-use crate::event::{NamedLink, NodeName, Tick};
+use crate::event::{FileFault, NamedLink, NodeName, Tick};
 use crate::path::RawPath;
 
 /// Why a request was not done. Nothing has been changed by it.
@@ -89,6 +89,13 @@ pub enum Refused {
     CheckFailed(&'static str),
     /// The access rules forbid it: the letter, and which rule said so
     Access(char, String),
+    /// Only a client on the node's own machine may have files written.
+    NotLocal,
+    /// A file cannot be written.
+    File(FileFault),
+    /// Changes cannot be written to the log, and are not accepted without:
+    /// why
+    Log(String),
     /// The counters of this node are used up.
     Exhausted,
     /// The server ends.

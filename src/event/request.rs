@@ -1,6 +1,6 @@
 //! What a client can ask for, after its form has been checked.
 
-use crate::event::{Event, NodeInfo, NodeName, Tick, TickSet};
+use crate::event::{Event, FileJob, NodeInfo, NodeName, Tick, TickSet};
 use crate::msgpack::Small;
 use crate::path::PathRef;
 
@@ -244,6 +244,8 @@ pub enum Request<'a> {
         /// Messages that may be under way unacknowledged
         window: Option<u32>,
     },
+    /// See to the files that the node writes
+    File(FileJob),
     /// End a running request
     Stop(Handle),
 }

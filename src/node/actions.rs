@@ -4,6 +4,7 @@
 //! Actions see the store only through the session's
 //! [`View`](crate::node::view::View).
 
+pub(super) mod files;
 mod members;
 mod messages;
 mod state;

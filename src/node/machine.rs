@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::event::{
-    Effect, Event, Fetch, Handle, Message, NodeInfo, NodeName, Payload, Refused, Request,
+    Effect, Event, Fetch, FileJob, Handle, Message, NodeInfo, NodeName, Payload, Refused, Request,
     SessionId, Shared, Sink, State, Tick, To, Tock, Topic,
 };
 use crate::msgpack;
 use crate::node::Limits;
+use crate::node::actions::files::FileToken;
 use crate::node::cluster::{Cluster, Fault, Report, skipped};
+use crate::node::dump::Dump;
 use crate::node::merge::{Exhausted, Replica};
 use crate::node::rng::Rng;
 use crate::node::suspend::{Guard, Question, Suspended, Token};
@@ -39,6 +41,14 @@ pub enum Output {
         path: RawPath,
         /// Its encoded value-to-be
         value: Vec<u8>,
+    },
+    /// See to the files that changes are written to, and answer with
+    /// [`Machine::handle_filed`].
+    File {
+        /// Names the job
+        token: FileToken,
+        /// What is to be done
+        job: FileJob,
     },
     /// Fetch a node's state, and hand it in by [`Machine::handle_fetched`].
     Fetch(Fetch),
@@ -91,6 +101,12 @@ pub struct Machine<K> {
     pub(super) guard: Option<Box<dyn Guard>>,
     pub(super) next_token: u64,
     pub(super) cluster: Option<Box<Cluster>>,
+    /// What is being told for a file
+    pub(super) dump: Option<Box<Dump>>,
+    /// Who waits for a file
+    pub(super) files: BTreeMap<FileToken, (SessionId, Handle)>,
+    /// Why writes are refused, if they are
+    pub(super) log_fault: Option<String>,
     /// The time of the last input that told it
     pub(super) now: Timestamp,
     root_topic: Vec<String>,
@@ -126,6 +142,9 @@ impl<K: Sink> Machine<K> {
             guard: None,
             next_token: 0,
             cluster: None,
+            dump: None,
+            files: BTreeMap::new(),
+            log_fault: None,
             now: Timestamp::default(),
             root_topic,
             effects: Effects::default(),
@@ -223,6 +242,7 @@ impl<K: Sink> Machine<K> {
             self.drop_stream(ix);
         }
         self.suspended.forget(id);
+        self.files.retain(|_, (who, _)| *who != id);
         self.free.push(id);
         Some(session.sink)
     }
@@ -251,6 +271,14 @@ impl<K: Sink> Machine<K> {
             session.announced = false;
             !session.running.is_empty()
         })
+    }
+
+    /// Whether this session may be told of changes that others make.
+    #[must_use]
+    pub fn is_told(&mut self, id: SessionId) -> bool {
+        let waits = self.suspended.of(id) > 0;
+        self.session(id)
+            .is_some_and(|session| waits || !session.streams.is_empty())
     }
 
     pub(super) fn sessions(&self) -> impl Iterator<Item = &Session<K>> {
@@ -415,6 +443,7 @@ impl<K: Sink> Machine<K> {
             Request::MsgMonitor { topic, raw, window } => {
                 self.msg_monitor(id, handle, topic, raw, window)
             }
+            Request::File(job) => self.file(id, handle, job),
             Request::Stop(task) => self.stop(id, handle, &task),
         }
     }

@@ -303,6 +303,9 @@ impl<K: Sink> Machine<K> {
                 return;
             };
             self.streams.before_removal(self.replica.tree(), at);
+            if let Some(dump) = &mut self.dump {
+                dump.before_removal(self.replica.tree(), at);
+            }
             self.replica.remove(at);
             if self.replica.tree().get(at).parent().is_some() {
                 // the top of the internal data stays

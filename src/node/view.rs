@@ -64,6 +64,8 @@ pub struct ViewState {
     root: Ix,
     /// Entries that watching made
     made: usize,
+    /// The client is on the node's own machine.
+    local: bool,
 }
 
 impl ViewState {
@@ -73,7 +75,13 @@ impl ViewState {
         Self {
             root: Ix::ROOT,
             made: 0,
+            local: false,
         }
+    }
+
+    /// The client is on the node's own machine.
+    pub const fn set_local(&mut self) {
+        self.local = true;
     }
 
     /// Whether paths are relative to something else than the store's root.
@@ -422,6 +430,19 @@ impl<'m> View<'m> {
     #[allow(clippy::unused_self)] // a session without user may do everything
     pub const fn may_administer(&self) -> Result<(), Refused> {
         Ok(())
+    }
+
+    /// Whether this session may have the node write files, with the rights
+    /// of the node's own user.
+    ///
+    /// # Errors
+    /// [`Refused::NotLocal`] for a client on another machine.
+    pub const fn may_have_files(&self) -> Result<(), Refused> {
+        if self.state.local {
+            Ok(())
+        } else {
+            Err(Refused::NotLocal)
+        }
     }
 
     /// Goes on with an answer about the bookkeeping, for about as long as a

@@ -29,7 +29,7 @@ const TURNS: usize = 4;
 
 /// Serves one client until it goes.
 pub(super) async fn serve(stream: TcpStream, peer: SocketAddr, node: Rc<Node>) {
-    let id = node.with(|_, inner| inner.connect());
+    let id = node.with(|_, inner| inner.connect(peer.ip().is_loopback()));
     tracing::debug!(%peer, session = id.0, "connected");
     let mut connection = Connection {
         stream,
@@ -82,9 +82,10 @@ impl Connection {
                 mut more,
             } = self.flush(cx)?;
             if more {
-                more = self
-                    .node
-                    .with(|_, inner| inner.machine.advance(self.id, SLICE));
+                more = self.node.with(|_, inner| {
+                    inner.asking = Some(self.id);
+                    inner.machine.advance(self.id, SLICE)
+                });
                 unsent = self.flush(cx)?.unsent;
             }
             if self.closing {
@@ -133,18 +134,27 @@ impl Connection {
         self.node.peek(|inner| {
             let more = inner.machine.attend(self.id) && !self.closing;
             let mut now = Now { unsent: 0, more };
+            let mut allowed = inner.allowed(self.id);
             let Some(sink) = inner.machine.sink(self.id) else {
                 return Ok(now);
             };
-            while !sink.bytes().is_empty() {
-                match Pin::new(&mut self.stream).poll_write(cx, sink.bytes()) {
+            let mut sent = 0;
+            while let Some(bytes) = sink.bytes().get(..allowed)
+                && !bytes.is_empty()
+            {
+                match Pin::new(&mut self.stream).poll_write(cx, bytes) {
                     Poll::Pending => break,
                     Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-                    Poll::Ready(Ok(n)) => sink.consume(n),
+                    Poll::Ready(Ok(n)) => {
+                        sink.consume(n);
+                        allowed = allowed.saturating_sub(n);
+                        sent += n;
+                    }
                     Poll::Ready(Err(why)) => return Err(why),
                 }
             }
             now.unsent = sink.bytes().len();
+            inner.sent(self.id, sent);
             Ok(now)
         })
     }
@@ -169,6 +179,7 @@ impl Connection {
         self.patience = None;
         let node = Rc::clone(&self.node);
         node.with(|now, inner| {
+            inner.asking = Some(self.id);
             if self.partial.is_empty() {
                 let used = self.messages(now, inner, bytes);
                 if let Some(rest) = bytes.get(used..) {

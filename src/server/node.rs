@@ -18,6 +18,7 @@ use crate::node::suspend::Verdict;
 use crate::node::time::Timestamp;
 use crate::node::{Effects, Machine, Output};
 use crate::server::fetch::{self, Ways};
+use crate::server::files::{Holds, Writing};
 use crate::server::{Begin, Load, Options, ServeError};
 use crate::store;
 use crate::wire::client::{Outbox, Windows};
@@ -46,6 +47,9 @@ pub(super) struct Node {
 pub(super) struct Inner {
     pub(super) machine: Machine<Outbox>,
     backend: Box<dyn Backend>,
+    files: Writing,
+    /// Whose requests are being handled
+    pub(super) asking: Option<SessionId>,
     clients: Vec<Option<Client>>,
     /// How many there are
     count: usize,
@@ -72,6 +76,8 @@ pub(super) struct Progress {
     pub(super) serving: bool,
     /// Nothing is missing.
     pub(super) synced: bool,
+    /// Changes go to the file that they are to go to, or cannot.
+    pub(super) logged: bool,
     /// It must stop.
     pub(super) fault: Option<Fault>,
 }
@@ -89,6 +95,8 @@ impl std::fmt::Debug for Inner {
 struct Client {
     waker: Waker,
     waiting: usize,
+    /// Bytes that wait for the disk
+    holds: Holds,
     /// It holds too much and must go.
     condemned: bool,
 }
@@ -146,6 +154,8 @@ impl Node {
         let mut inner = Inner {
             machine,
             backend: backend.unwrap_or_else(|| Box::new(NoBackend::default())),
+            files: Writing::new(&options.files),
+            asking: None,
             clients: Vec::new(),
             count: 0,
             waiting: 0,
@@ -160,6 +170,7 @@ impl Node {
                 most: options.buffer,
             },
         };
+        inner.files.begin(&mut inner.machine, &options.files);
         inner.settle(Timestamp(0));
         #[allow(clippy::disallowed_methods)] // the shell's clock
         let started = Instant::now();
@@ -223,6 +234,26 @@ impl Node {
         });
     }
 
+    /// Ends the files that are written.
+    pub(super) async fn end_files(&self) {
+        self.with(|_, inner| inner.files.end());
+        poll_fn(|cx| {
+            loop {
+                let more = self.with(|_, inner| {
+                    inner.driver.clone_from(cx.waker());
+                    inner.files.tell_some(&mut inner.machine)
+                });
+                if self.with(|_, inner| inner.files.is_idle()) {
+                    return Poll::Ready(());
+                }
+                if !more {
+                    return Poll::Pending;
+                }
+            }
+        })
+        .await;
+    }
+
     /// Waits for the last client to go.
     pub(super) async fn all_gone(&self) {
         poll_fn(|cx| {
@@ -273,9 +304,12 @@ fn load_files(
 }
 
 impl Inner {
-    /// A client has come.
-    pub(super) fn connect(&mut self) -> SessionId {
+    /// A client has come; `is_local` if from this machine.
+    pub(super) fn connect(&mut self, is_local: bool) -> SessionId {
         let id = self.machine.handle_connected(Outbox::new(self.windows));
+        if is_local {
+            self.machine.set_local(id);
+        }
         let at = id.0 as usize;
         if self.clients.len() <= at {
             self.clients.resize_with(at + 1, || None);
@@ -284,6 +318,7 @@ impl Inner {
             *slot = Some(Client {
                 waker: Waker::noop().clone(),
                 waiting: 0,
+                holds: Holds::default(),
                 condemned: false,
             });
         }
@@ -337,13 +372,77 @@ impl Inner {
     /// Does what the machine says is to be done, and takes in what others
     /// said, until nothing is left or clients should have their turn.
     fn settle(&mut self, now: Timestamp) {
+        self.files.begin_turn();
         self.take_turns(now);
+        // what is written may be answered, and what is answered may be
+        // written
+        loop {
+            let mut cx = Context::from_waker(&self.driver);
+            let mut is_told = self.files.settle(now, &mut self.machine, &mut cx);
+            while let Some(effect) = self.files.let_go() {
+                self.backend.take(effect);
+            }
+            while let Some(output) = self.machine.poll_output() {
+                self.carry_out(now, output);
+                is_told = true;
+            }
+            if !is_told {
+                break;
+            }
+        }
+        if !self.progress.logged && self.files.is_begun() {
+            self.progress.logged = true;
+            self.watcher.wake_by_ref();
+        }
+        if let Some(asking) = self.asking.take()
+            && self.files.changed
+        {
+            self.wait_for_disk(asking);
+        }
+        let clients = &self.clients;
+        self.files.wake(|id, safe| {
+            let client = clients.get(id.0 as usize).and_then(Option::as_ref);
+            let is_ready = client.is_none_or(|client| client.holds.is_due(safe));
+            if let (true, Some(client)) = (is_ready, client) {
+                client.waker.wake_by_ref();
+            }
+            is_ready
+        });
         // whatever came may have set a deadline, whether or not it also had
         // something done
-        if let Some(due) = self.machine.poll_timeout()
+        if let Some(due) = self.next_timeout()
             && self.armed.is_none_or(|armed| due < armed)
         {
             self.driver.wake_by_ref();
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Timestamp> {
+        let both = [self.machine.poll_timeout(), self.files.next_timeout()];
+        both.into_iter().flatten().min()
+    }
+
+    /// A session's messages since the last time wait for the last change.
+    fn wait_for_disk(&mut self, id: SessionId) {
+        if let Some(client) = self.clients.get_mut(id.0 as usize).and_then(Option::as_mut) {
+            self.files.need(&mut client.holds);
+        }
+    }
+
+    /// How many of a client's bytes may leave.
+    pub(super) fn allowed(&mut self, id: SessionId) -> usize {
+        let all = self.machine.sink(id).map_or(0, |sink| sink.bytes().len());
+        let is_late = self.files.is_behind() && self.machine.is_told(id);
+        let client = self.clients.get_mut(id.0 as usize).and_then(Option::as_mut);
+        client.map_or(all, |client| {
+            self.files.allow(id, &mut client.holds, all, is_late)
+        })
+    }
+
+    /// A client's bytes have left.
+    pub(super) fn sent(&mut self, id: SessionId, bytes: usize) {
+        if let Some(client) = self.clients.get_mut(id.0 as usize).and_then(Option::as_mut) {
+            client.holds.sent(bytes);
         }
     }
 
@@ -375,15 +474,22 @@ impl Inner {
                 if let Some(client) = self.clients.get(id.0 as usize).and_then(Option::as_ref) {
                     client.waker.wake_by_ref();
                 }
+                if self.files.changed {
+                    self.wait_for_disk(id);
+                }
             }
-            Output::Carry(effect) => self.backend.take(effect),
+            Output::Carry(effect) => {
+                if let Some(effect) = self.files.hold_back(effect) {
+                    self.backend.take(effect);
+                }
+            }
             Output::Check { token, .. } => {
                 // nobody has set a guard, so this is the answer to nothing
                 let no = Verdict::Fail("no script engine".to_owned());
                 self.machine.handle_verdict(now, token, no);
             }
-            // no log is open, so none is made
-            Output::Persist(_) => {}
+            Output::Persist(event) => self.files.change(&self.machine, &event),
+            Output::File { token, job } => self.files.job(now, &mut self.machine, token, job),
             Output::Fetch(fetch) => {
                 self.fetches.push_back(fetch);
                 self.driver.wake_by_ref();
@@ -431,6 +537,7 @@ async fn fetch(node: Rc<Node>, wanted: Fetch) {
 /// Lets time pass for the machine, and brings what comes from the others.
 pub(super) async fn drive(node: Rc<Node>) {
     let mut timer = None;
+    let mut again: Option<std::pin::Pin<Box<dyn Future<Output = ()>>>> = None;
     let mut fetching = JoinSet::new();
     poll_fn(|cx| {
         loop {
@@ -438,10 +545,21 @@ pub(super) async fn drive(node: Rc<Node>) {
             node.with(|now, inner| {
                 inner.driver.clone_from(cx.waker());
                 inner.machine.handle_timeout(now);
+                inner.files.handle_timeout(now, &inner.machine);
             });
+            // a file is told in slices, between which clients have their turn
+            if node.with(|_, inner| inner.files.tell_some(&mut inner.machine)) {
+                again.get_or_insert_with(|| Box::pin(tokio::task::yield_now()));
+            }
+            if let Some(next) = &mut again
+                && next.as_mut().poll(cx).is_ready()
+            {
+                again = None;
+                continue;
+            }
             // and what came may have set another deadline
             let due = node.peek(|inner| {
-                inner.armed = inner.machine.poll_timeout();
+                inner.armed = inner.next_timeout();
                 inner.armed
             });
             while let Some(wanted) = node.peek(|inner| inner.fetches.pop_front()) {
@@ -470,7 +588,7 @@ mod tests {
 
     use super::*;
     use crate::event::{Effect, Hail, Info, NodeName, PeerMessage, Say, Settings};
-    use crate::server::{Limits, Network};
+    use crate::server::{Files, Limits, Network};
 
     /// A way on which comes what the test says.
     #[derive(Clone, Default)]
@@ -518,6 +636,7 @@ mod tests {
             force: false,
             wait_sync: None,
             give_up: None,
+            files: Files::default(),
             listen: Vec::new(),
             root_topic: Vec::new(),
             network: Some(Network {

@@ -64,6 +64,15 @@ impl NewFile {
     /// Those of the system; what had the name is still there then, perhaps
     /// without its checksums.
     pub fn finish(mut self) -> io::Result<()> {
+        self.name()
+    }
+
+    /// The same with a file that is still written to: what is there is on the
+    /// disk and has its name.
+    ///
+    /// # Errors
+    /// Those of the system; what had the name is still there then.
+    pub fn name(&mut self) -> io::Result<()> {
         self.file.sync_all()?;
         // first, so that they never stand beside another file than theirs
         match fs::remove_file(beside(&self.path)) {
@@ -88,6 +97,18 @@ impl NewFile {
     fn sync_names(&self) -> io::Result<()> {
         let directory = self.path.parent().filter(|d| !d.as_os_str().is_empty());
         File::open(directory.unwrap_or_else(|| Path::new(".")))?.sync_all()
+    }
+
+    /// The name it has, or is to have.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file itself.
+    #[must_use]
+    pub const fn file(&self) -> &File {
+        &self.file
     }
 }
 

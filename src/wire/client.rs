@@ -7,6 +7,7 @@
 mod decode;
 mod errors;
 pub(in crate::wire) mod fields;
+mod files;
 mod members;
 mod outbox;
 mod usual;

@@ -524,7 +524,7 @@ fn completion_knows_commands_and_options() {
     assert_eq!(complete(&["moat", "k"]), "kv");
     assert_eq!(complete(&["moat", "kv", "ser"]), "server");
     assert_eq!(complete(&["moat", "kv", "client", "ser"]), "server");
-    assert_eq!(complete(&["moat", "kv", "server", "--in"]), "--init");
+    assert_eq!(complete(&["moat", "kv", "server", "--ini"]), "--init");
 }
 
 #[test]

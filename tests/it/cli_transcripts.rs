@@ -228,14 +228,14 @@ fn agrees(got: &Output, want: &Result) -> bool {
 }
 
 /// Commands below `kv` that this build has.
-const COMMANDS: [&str; 4] = ["data", "internal", "ping", "status"];
+const COMMANDS: [&str; 5] = ["data", "internal", "log", "ping", "status"];
 
 /// Whether this build can run the step by itself.
 fn is_ours(words: &[String]) -> bool {
     let is_command = |word: &&String| {
         COMMANDS.contains(&word.as_str())
             || [
-                "server", "log", "auth", "acl", "code", "job", "type", "codec", "dump",
+                "server", "auth", "acl", "code", "job", "type", "codec", "dump",
             ]
             .contains(&word.as_str())
     };

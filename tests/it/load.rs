@@ -71,7 +71,7 @@ fn a_pipe_of_several_files_is_served() {
     command.args(["-c", &line]).env("HOME", "/nonexistent");
     let mut process = Process::start("the server", &mut command, None);
     process.wait_for_line("Running.", PATIENCE).unwrap();
-    let server = Server { process, port };
+    let server = Server::of(process, port);
     assert_eq!(value(&server, "l.one"), json!("recreated by bob"));
 }
 

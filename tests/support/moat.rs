@@ -14,6 +14,8 @@ const START: Duration = Duration::from_secs(20);
 pub(crate) struct Server {
     pub(crate) process: Process,
     pub(crate) port: u16,
+    /// Where it runs, and writes what it is told to write
+    dir: tempfile::TempDir,
 }
 
 /// What a server is started with.
@@ -76,6 +78,12 @@ pub(crate) fn without_settings(command: &mut Command) {
 }
 
 impl Server {
+    /// A server that somebody else has started.
+    pub(crate) fn of(process: Process, port: u16) -> Self {
+        let dir = tempfile::tempdir().expect("a directory");
+        Self { process, port, dir }
+    }
+
     /// Starts a server `rec` with root value `Testing` and no network.
     pub(crate) fn start() -> Self {
         Self::with(&Options::default())
@@ -84,9 +92,10 @@ impl Server {
     /// Starts a server and waits until it serves.
     pub(crate) fn with(options: &Options) -> Self {
         let mut last = String::new();
+        let dir = tempfile::tempdir().expect("a directory");
         for _ in 0..5 {
             let port = free_port();
-            let mut command = bare(None);
+            let mut command = bare(Some(dir.path()));
             command
                 .args(["kv", "-C", "server.backend=none"])
                 .args(["-C", &format!("server.bind_default.port={port}")]);
@@ -99,7 +108,7 @@ impl Server {
                 .arg(&options.name);
             let mut process = Process::start("the server", &mut command, None);
             match process.wait_for_line("Running.", START) {
-                Ok(()) => return Self { process, port },
+                Ok(()) => return Self { process, port, dir },
                 // somebody else took the port meanwhile
                 Err(e) if e.contains("in use") => last = e,
                 Err(e) => {
@@ -117,6 +126,11 @@ impl Server {
     /// If it takes too long.
     pub(crate) fn kv(&self, args: &[&str], stdin: Option<&[u8]>) -> Result<Output, String> {
         kv(self.port, args, stdin)
+    }
+
+    /// The directory it runs in.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
     }
 
     /// Asserts that the process is alive.

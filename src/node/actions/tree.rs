@@ -128,6 +128,7 @@ impl<K: Sink> Machine<K> {
         path: PathRef<'_>,
         links: Links,
     ) -> Result<(), Refused> {
+        self.may_log()?;
         let Some(Parts { view, .. }) = self.parts(id) else {
             return Ok(());
         };
@@ -172,6 +173,12 @@ impl<K: Sink> Machine<K> {
         let mut path = RawPath::new();
         let mut way = Vec::new();
         let mut used = 0;
+        if let Err(why) = self.may_log() {
+            if let Some(running) = self.forget_stream(stream) {
+                self.refuse(running.session, &running.handle, false, &why);
+            }
+            return (used, false);
+        }
         loop {
             let Some((running, Parts { mut view, sink })) = self.stream_parts(stream) else {
                 return (used, false);

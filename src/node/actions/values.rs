@@ -92,6 +92,7 @@ impl<K: Sink> Machine<K> {
         handle: &Handle,
         write: &Write<'_>,
     ) -> Result<(), Refused> {
+        self.may_log()?;
         if !self.suspended.is_empty() && self.suspended.blocks(id, write) {
             return self.wait(id, handle, write, None);
         }

@@ -1,8 +1,8 @@
 //! From a message's bytes to a checked request.
 
 use crate::event::{
-    ChainEnd, Event, Handle, Links, MAX_COUNTER, NamedLink, NodeInfo, NodeName, Refused, Request,
-    Space, StateWanted, Target, Tock, Write,
+    ChainEnd, Event, FileJob, Handle, Links, MAX_COUNTER, NamedLink, NodeInfo, NodeName, Refused,
+    Request, Space, StateWanted, Target, Tock, Write,
 };
 use crate::msgpack::{Fault, Head, Reader};
 use crate::path;
@@ -271,6 +271,18 @@ fn other<'a>(action: &[u8], fields: &Fields<'a>) -> Result<Request<'a>, Refused>
             send: true,
         },
         b"update" => Request::Update(Box::new(event(fields)?)),
+        b"log" => Request::File(match fields.get("path") {
+            None | Some([0xc0]) => FileJob::Stop,
+            Some(path) => FileJob::Log {
+                path: text(path)?.to_owned(),
+                full: fields.flag("fetch"),
+            },
+        }),
+        b"save" => Request::File(FileJob::Save {
+            path: text(fields.need("path")?)?.to_owned(),
+            internal: fields.flag("full"),
+        }),
+        b"get_log" => Request::File(FileJob::Tell),
         b"msg_send" => Request::MsgSend {
             topic: fields.topic()?,
             payload: payload(fields)?,

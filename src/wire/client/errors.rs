@@ -5,7 +5,7 @@
 //! `etype` and `info` are this server's addition: a short word and, where
 //! there is more to know, a map.
 
-use crate::event::{NamedLink, Refused};
+use crate::event::{FileFault, NamedLink, Refused};
 use crate::literal::repr::Text;
 use crate::msgpack::{Fault, write};
 use crate::path::{Path, RawPath};
@@ -75,6 +75,12 @@ pub fn text(why: &Refused) -> String {
         Refused::Check(words) => client(words),
         Refused::CheckFailed(why) => class("RuntimeError", why),
         Refused::Access(letter, rule) => format!("ACLError({rule}, '{letter}')"),
+        Refused::NotLocal => class(
+            "PermissionError",
+            "only a client on the server's own machine may have files written",
+        ),
+        Refused::File(fault) => file(fault),
+        Refused::Log(why) => class("LogError", why),
         Refused::Exhausted => class("RuntimeError", "the counters of this node are used up"),
         Refused::Ending => class("RuntimeError", "the server ends"),
     }
@@ -93,7 +99,8 @@ pub const fn kind(why: &Refused) -> &'static str {
         Refused::Overflow => "overflow",
         Refused::Check(_) => "check",
         Refused::CheckFailed(_) => "later",
-        Refused::Access(..) => "access",
+        Refused::Access(..) | Refused::NotLocal => "access",
+        Refused::File(_) | Refused::Log(_) => "log",
         Refused::Exhausted | Refused::Ending => "server",
         Refused::NoValue
         | Refused::ValueGiven
@@ -146,6 +153,11 @@ pub(super) fn info(why: &Refused) -> Option<Vec<u8>> {
                 write::uint(&mut out, link.tick.0);
             }
         }
+        Refused::File(fault) if !fault.path.is_empty() => {
+            write::map(&mut out, 1);
+            write::str(&mut out, "path");
+            write::str(&mut out, &fault.path);
+        }
         Refused::TooLarge(limit) => {
             write::map(&mut out, 1);
             write::str(&mut out, "limit");
@@ -163,6 +175,22 @@ fn quoted(text: &str) -> String {
 
 fn class(name: &str, words: &str) -> String {
     format!("{name}({})", quoted(words))
+}
+
+/// What the original says of the system's errors; others are this server's.
+fn file(fault: &FileFault) -> String {
+    let Some(number) = fault.errno else {
+        return class("LogError", &fault.to_string());
+    };
+    let name = match number {
+        1 | 13 => "PermissionError",
+        2 => "FileNotFoundError",
+        17 => "FileExistsError",
+        20 => "NotADirectoryError",
+        21 => "IsADirectoryError",
+        _ => "OSError",
+    };
+    format!("{name}({number}, {})", quoted(&fault.why))
 }
 
 fn client(words: &str) -> String {

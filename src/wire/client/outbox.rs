@@ -11,7 +11,7 @@ use crate::event::{
 };
 use crate::msgpack::{EXT_PATH, write};
 use crate::path::PathRef;
-use crate::wire::client::{VERSION, errors, members};
+use crate::wire::client::{VERSION, errors, files, members};
 use crate::wire::fetch::MARKERS;
 
 /// Bytes that may wait before streams that can wait do.
@@ -23,7 +23,7 @@ const KEEP: usize = 16 << 10;
 const LEAST_WINDOW: u32 = 4;
 
 /// What this server can do beyond the original.
-const FEATURES: [&str; 3] = ["resume", MARKERS, "members"];
+const FEATURES: [&str; 4] = ["resume", MARKERS, "members", "log"];
 
 /// How a server handles flow control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -411,6 +411,21 @@ fn encode_rare(map: &mut Map<'_>, message: &Message<'_>, tock: Tock, windows: Wi
         Message::Members(view) => {
             map.begin(members::ITEMS + 1);
             members::write_items(map.out, view);
+            map.tock(tock);
+        }
+        Message::Filed { path } => {
+            map.begin(2 + usize::from(path.is_some()));
+            map.key(b"\xa6result");
+            write::bool(map.out, true);
+            if let Some(path) = path {
+                map.key(b"\xa4file");
+                write::str(map.out, path);
+            }
+            map.tock(tock);
+        }
+        Message::Log(info) => {
+            map.begin(files::ITEMS + 1);
+            files::write_items(map.out, info);
             map.tock(tock);
         }
         Message::Heard {
