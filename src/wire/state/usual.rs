@@ -1,5 +1,5 @@
 //! The records that fill a file: an entry, or a change, with texts as its
-//! path and no field but the common ones.
+//! path and the common fields in the common order.
 //!
 //! They are framed, checked and typed in one pass over their bytes, and what
 //! has been found is kept as places, because a record is told of only after
@@ -15,15 +15,16 @@ use crate::wire::fetch::reply;
 use crate::wire::state::MAX_RECORD;
 use crate::wire::state::record::Flaw;
 
-/// A usual record: places in its bytes.
+/// A usual record: places in its bytes. Small, because it is kept while the
+/// next one is looked at.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Usual {
-    len: usize,
+    len: u32,
     value: Option<Place>,
     path: Place,
     /// Elements of `path`
-    count: usize,
-    depth: Option<u64>,
+    count: u16,
+    depth: u16,
     tock: Tock,
     links: Links,
 }
@@ -31,13 +32,15 @@ pub(super) struct Usual {
 /// Where something is in a record.
 #[derive(Debug, Clone, Copy)]
 struct Place {
-    from: usize,
-    to: usize,
+    from: u32,
+    to: u32,
 }
 
 impl Place {
+    #[inline]
     fn of(self, record: &[u8]) -> &[u8] {
-        record.get(self.from..self.to).unwrap_or(&[])
+        let range = self.from as usize..self.to as usize;
+        record.get(range).unwrap_or(&[])
     }
 }
 
@@ -53,16 +56,17 @@ enum Links {
 impl Usual {
     /// Its length in bytes.
     pub(super) const fn size(&self) -> usize {
-        self.len
+        self.len as usize
     }
 
     /// Whether its path goes on from the last record's.
-    pub(super) fn goes_on(&self) -> bool {
-        self.depth.is_some_and(|depth| depth != 0)
+    pub(super) const fn goes_on(&self) -> bool {
+        self.depth != 0
     }
 
     /// What the record says, which these are the bytes of. `base` is the last
     /// record's path, and becomes this one's.
+    #[inline]
     pub(super) fn event(
         &self,
         record: &[u8],
@@ -71,7 +75,8 @@ impl Usual {
     ) -> Result<(), Flaw> {
         let part = PathRef::new(self.path.of(record));
         event.path.clear();
-        reply::place_checked(part, self.count, self.depth, base, &mut event.path)?;
+        let (count, depth) = (usize::from(self.count), u64::from(self.depth));
+        reply::place_checked(part, count, Some(depth), base, &mut event.path)?;
         event.tock = self.tock;
         match self.links {
             Links::One(name, tick, end) => {
@@ -99,79 +104,53 @@ impl Usual {
     }
 }
 
-/// The record that `bytes` begin with.
+/// The record that `bytes` begin with, if its fields are in the order in
+/// which all writers have them.
+#[inline]
 pub(super) fn read(bytes: &[u8]) -> Option<Usual> {
     let mut cursor = Cursor { bytes, at: 0 };
-    let fields = match cursor.next()? {
-        marker @ 0x83..=0x87 => marker & 0xf,
-        _ => return None,
-    };
-    let (mut value, mut chain, mut path, mut depth) = (None, None, None, None);
-    let (mut tock, mut node, mut tick, mut prev) = (None, None, None, None);
-    for _ in 0..fields {
-        // each name is as long as its first byte says
-        let is_new = match cursor.next()? {
-            0xa4 => match cursor.name()? {
-                b"tock" => tock.replace(cursor.number()?).is_none(),
-                b"path" => path.replace(cursor.elements()?).is_none(),
-                b"node" => node.replace(cursor.text()?).is_none(),
-                b"tick" => tick.replace(cursor.number()?).is_none(),
-                b"prev" => prev.replace(cursor.older()?).is_none(),
-                _ => return None,
-            },
-            0xa5 => match cursor.name()? {
-                b"value" => value.replace(cursor.object()?).is_none(),
-                b"chain" => chain.replace(cursor.chain()?).is_none(),
-                b"depth" => depth.replace(cursor.number()?).is_none(),
-                _ => return None,
-            },
-            _ => return None,
-        };
-        if !is_new {
-            return None;
+    let (mut value, path, tock, links);
+    match cursor.next()? {
+        marker @ (0x84 | 0x85) => {
+            value = None;
+            if marker == 0x85 {
+                value = Some(cursor.strip(b"\xa5value")?.object()?);
+            }
+            links = cursor.strip(b"\xa5chain")?.chain()?;
+            tock = cursor.strip(b"\xa4tock")?.number()?;
+            path = cursor.strip(b"\xa4path")?.elements()?;
         }
-    }
-    let len = cursor.at;
-    let links = match (chain, node, tick, prev) {
-        (Some(links), None, None, None) => links,
         // a change is its chain's newest link itself
-        (None, Some(node), Some(tick), prev) => link(node, tick, prev, Place { from: 0, to: len })?,
+        marker @ (0x86 | 0x87) => {
+            links = cursor.links(marker == 0x87)?;
+            path = cursor.strip(b"\xa4path")?.elements()?;
+            value = Some(cursor.strip(b"\xa5value")?.object()?);
+            tock = cursor.strip(b"\xa4tock")?.number()?;
+        }
         _ => return None,
-    };
-    let (path, count) = path?;
-    // "not given" as a value is rare
-    if value.is_some_and(|value| value.of(bytes).starts_with(&[0xd4])) {
-        return None;
     }
-    let tock = tock.filter(|tock| *tock <= MAX_COUNTER).map(Tock)?;
-    (len <= MAX_RECORD).then_some(Usual {
-        len,
+    let depth = cursor.strip(b"\xa5depth")?.number()?;
+    let len = cursor.at;
+    let links = match links {
+        // of a chain within, its own place; of a change, all of it
+        Links::Many(Place { from, to: 0 }) => Links::Many(Place {
+            from,
+            to: u32::try_from(len).ok()?,
+        }),
+        links => links,
+    };
+    // "not given" as a value is rare
+    let is_rare = value.is_some_and(|value| value.of(bytes).first() == Some(&0xd4));
+    let (path, count) = path;
+    (!is_rare && tock <= MAX_COUNTER && len <= MAX_RECORD).then_some(Usual {
+        len: u32::try_from(len).ok()?,
         value,
         path,
-        count,
-        depth,
-        tock,
+        count: u16::try_from(count).ok()?,
+        depth: u16::try_from(depth).ok()?,
+        tock: Tock(tock),
         links,
     })
-}
-
-/// The chain whose newest link is this, of the bytes that it is in.
-fn link(node: Place, tick: u64, prev: Option<Older>, whole: Place) -> Option<Links> {
-    let end = match prev {
-        None => ChainEnd::Cut,
-        Some(Older::None) => ChainEnd::Start,
-        Some(Older::Some) => return Some(Links::Many(whole)),
-    };
-    (1..=MAX_COUNTER)
-        .contains(&tick)
-        .then_some(Links::One(node, Tick(tick), end))
-}
-
-/// Whether a link has others before it.
-#[derive(Debug, Clone, Copy)]
-enum Older {
-    None,
-    Some,
 }
 
 /// What has not been read of a record.
@@ -199,11 +178,13 @@ impl<'a> Cursor<'a> {
         Some(taken)
     }
 
-    /// The letters of a field's name, whose first byte has been read.
+    /// What is between here and there.
     #[inline]
-    fn name(&mut self) -> Option<&'a [u8]> {
-        let marker = *self.bytes.get(self.at - 1)?;
-        self.take(usize::from(marker & 0x1f))
+    fn since(&self, from: usize) -> Option<Place> {
+        Some(Place {
+            from: u32::try_from(from).ok()?,
+            to: u32::try_from(self.at).ok()?,
+        })
     }
 
     /// A number of zero or more, in any form but the signed ones.
@@ -228,8 +209,7 @@ impl<'a> Cursor<'a> {
         };
         let from = self.at;
         let text = self.take(len)?;
-        let to = self.at;
-        (msgpack::beyond_ascii(text) == 0).then_some(Place { from, to })
+        (msgpack::beyond_ascii(text) == 0).then_some(self.since(from)?)
     }
 
     /// Any object that is sound.
@@ -237,8 +217,7 @@ impl<'a> Cursor<'a> {
     fn object(&mut self) -> Option<Place> {
         let from = self.at;
         self.at += msgpack::check_first(self.rest()).ok()?;
-        let to = self.at;
-        Some(Place { from, to })
+        self.since(from)
     }
 
     /// A path of short texts: where they are, and how many.
@@ -273,43 +252,51 @@ impl<'a> Cursor<'a> {
                 self.take(len)?;
             }
         }
-        let place = Place { from, to: self.at };
+        let place = self.since(from)?;
         let count = path::count_short_texts(place.of(self.bytes))?;
         (count <= MAX_ELEMENTS).then_some((place, count))
-    }
-
-    /// What is before a link.
-    #[inline]
-    fn older(&mut self) -> Option<Older> {
-        match self.rest().first()? {
-            0xc0 => {
-                self.at += 1;
-                Some(Older::None)
-            }
-            0x81..=0x8f => self.object().map(|_| Older::Some),
-            _ => None,
-        }
     }
 
     #[inline]
     fn chain(&mut self) -> Option<Links> {
         let from = self.at;
-        let fields = match self.next()? {
-            marker @ (0x82 | 0x83) => marker & 0xf,
-            _ => return None,
-        };
+        let marker = self.next()?;
+        if !matches!(marker, 0x82 | 0x83) {
+            return None;
+        }
+        match self.links(marker == 0x83)? {
+            Links::Many(_) => Some(Links::Many(self.since(from)?)),
+            links => Some(links),
+        }
+    }
+
+    /// The fields of a link. Where there are others before it, the place is
+    /// not known: its end is 0.
+    #[inline]
+    fn links(&mut self, has_prev: bool) -> Option<Links> {
         let node = self.strip(b"\xa4node")?.text()?;
         let tick = self.strip(b"\xa4tick")?.number()?;
-        let prev = match fields {
-            2 => None,
-            _ => Some(self.strip(b"\xa4prev")?.older()?),
-        };
-        link(node, tick, prev, Place { from, to: self.at })
+        let mut end = ChainEnd::Cut;
+        if has_prev {
+            end = ChainEnd::Start;
+            match self.strip(b"\xa4prev")?.rest().first()? {
+                0xc0 => self.at += 1,
+                0x81..=0x8f => {
+                    self.object()?;
+                    return Some(Links::Many(Place { from: 0, to: 0 }));
+                }
+                _ => return None,
+            }
+        }
+        let is_tick = (1..=MAX_COUNTER).contains(&tick);
+        is_tick.then_some(Links::One(node, Tick(tick), end))
     }
 
     #[inline]
-    fn strip(&mut self, name: &[u8]) -> Option<&mut Self> {
-        (self.take(name.len())? == name).then_some(self)
+    fn strip<const N: usize>(&mut self, name: &[u8; N]) -> Option<&mut Self> {
+        let found = self.rest().first_chunk::<N>()?;
+        self.at += N;
+        (found == name).then_some(self)
     }
 }
 
@@ -417,22 +404,36 @@ mod tests {
             &b""[..],
             b"",
             b"",
+            b"",
+            b"",
+            b"",
+            b"",
+            b"",
+            b"",
             b"\xa4time\x01",
             b"\xa5nodes\x80",
             b"\xa4tock\x02",
             b"\xa4node\xa1b",
         ]);
-        let optional = (prop::option::of(depth), prop::option::of(value));
-        (tock, path, links, optional, more)
-            .prop_map(|(tock, path, links, (depth, value), more)| {
-                let more = (!more.is_empty()).then(|| more.to_vec());
-                let all = [tock, path].into_iter().chain(links);
-                all.chain(depth)
-                    .chain(value)
-                    .chain(more)
-                    .collect::<Vec<_>>()
-            })
-            .prop_shuffle()
+        let value = prop::option::weighted(0.9, value).boxed();
+        let depth = prop::option::weighted(0.9, depth);
+        (tock, path, links, value, depth, more, 0..10u8).prop_map(
+            |(tock, path, links, value, depth, more, swap)| {
+                let mut all: Vec<Vec<u8>> = match links.len() {
+                    1 => value.into_iter().chain(links).chain([tock, path]).collect(),
+                    _ => {
+                        let all = links.into_iter().chain([path]).chain(value);
+                        all.chain([tock]).collect()
+                    }
+                };
+                all.extend(depth);
+                all.extend((!more.is_empty()).then(|| more.to_vec()));
+                if swap == 0 {
+                    all.swap(0, 1);
+                }
+                all
+            },
+        )
     }
 
     proptest! {
