@@ -67,7 +67,7 @@ impl TickSet {
     /// Removes all ticks of a range.
     pub fn remove_range(&mut self, range: RangeInclusive<u64>) {
         let (from, to) = range.into_inner();
-        if from > to {
+        if from > to || self.0.is_empty() {
             return;
         }
         while let Some((end, start)) = self.0.range_mut(from..).next()

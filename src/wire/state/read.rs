@@ -139,6 +139,9 @@ impl Reader {
     /// What comes next; `None` if more bytes are needed, or if there is
     /// nothing behind the last ones.
     pub fn poll(&mut self) -> Option<Found<'_>> {
+        if self.tell_usual() {
+            return Some(Found::Event(&self.event));
+        }
         loop {
             return match self.step()? {
                 Step::Again => continue,
@@ -147,6 +150,37 @@ impl Reader {
                 Step::Damaged(span, why) => Some(Found::Damaged(span, why)),
             };
         }
+    }
+
+    /// The short way where one usual record follows another: returns whether
+    /// the event of the one that is held has been read.
+    #[inline]
+    fn tell_usual(&mut self) -> bool {
+        let Some(usual) = &self.usual else {
+            return false;
+        };
+        // as in `look_ahead`; a record is held only while records are read
+        if self.walker.is_inside() || (self.is_lost && usual.goes_on()) {
+            return false;
+        }
+        let end = self.at + self.held;
+        let (Some(record), Some(rest)) = (self.buffer.get(self.at..end), self.buffer.get(end..))
+        else {
+            return false;
+        };
+        let Some(next) = usual::read(rest) else {
+            return false;
+        };
+        let read = usual.event(record, &mut self.base, &mut self.event);
+        if read.is_err() {
+            // the general way does the same again, and tells why
+            return false;
+        }
+        self.at = end;
+        self.held = next.size();
+        self.usual = Some(next);
+        self.is_lost = false;
+        true
     }
 
     /// `None` if more bytes are needed, or if it is over.
