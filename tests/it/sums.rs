@@ -148,6 +148,29 @@ fn a_torn_end_behind_the_checksums_needs_no_force() {
     }
 }
 
+/// And of what was not synced, a block may be missing before others.
+#[test]
+fn a_hole_behind_the_checksums_needs_no_force() {
+    let bare = 900;
+    let (folder, mut bytes) = Folder::of("dest", bare);
+    let (whole, _) = read(&folder.file, false).unwrap();
+    let begin = bytes.len() - bare;
+    bytes[begin..begin + 100].fill(0);
+    fs::write(&folder.file, &bytes).unwrap();
+    let (told, problems) = read(&folder.file, false).unwrap();
+    assert!(told.len() > 10 && told.len() < whole.len());
+    assert!(!problems.is_empty());
+    let is_behind = |p: &Problem| p.what.starts_with("behind what was synced");
+    assert!(problems.iter().all(is_behind), "{problems:?}");
+    // without checksums nobody can know that
+    fs::remove_file(beside(&folder.file)).unwrap();
+    let refused = read(&folder.file, false);
+    assert!(
+        matches!(refused, Err(StoreError::Damaged { .. })),
+        "{refused:?}"
+    );
+}
+
 /// Where bytes are gone that were on the disk, it is no torn end.
 #[test]
 fn a_cut_before_the_end_of_the_checksums_is_damage() {
