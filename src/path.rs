@@ -24,7 +24,9 @@ mod typed;
 
 use std::ops::{Add, Div};
 
-pub use codec::{MAX_BYTES, MAX_ELEMENTS, MAX_NESTING, PathError, check, has_inner_null};
+pub use codec::{
+    MAX_BYTES, MAX_ELEMENTS, MAX_NESTING, PathError, check, count_short_texts, has_inner_null,
+};
 pub use matching::{Level, Wildcard, matches, matches_encoded, matches_topic};
 pub use parse::ParseError;
 pub use raw::{

@@ -178,6 +178,15 @@ pub fn records<E: From<StoreError>>(
                 let what = format!("it ends in the middle of a record: {bytes} bytes left out");
                 problem(span.start, what);
             }
+            // blocks that had not reached the disk when the power failed may be
+            // missing before others that had
+            Found::Damaged(span, why)
+                if checker.as_ref().is_some_and(|c| span.end > c.covers()) =>
+            {
+                let bytes = span.end - span.start;
+                let what = format!("behind what was synced ({why}): {bytes} bytes left out");
+                problem(span.start, what);
+            }
             Found::Damaged(span, why) if force => {
                 let bytes = span.end - span.start;
                 problem(

@@ -56,6 +56,8 @@ pub(crate) struct Seen {
     pub(crate) p50: f64,
     /// In seconds
     pub(crate) p99: f64,
+    /// In seconds
+    pub(crate) slowest: f64,
     /// The server's, in seconds
     pub(crate) cpu: f64,
     /// Messages that did not arrive; watchers only
@@ -84,10 +86,11 @@ impl Seen {
             seconds,
             p50,
             p99,
+            slowest,
             cpu,
             lost,
         } = self;
-        format!("{ops} {seconds} {p50} {p99} {cpu} {lost}")
+        format!("{ops} {seconds} {p50} {p99} {slowest} {cpu} {lost}")
     }
 
     pub(crate) fn parse(line: &str) -> Option<Self> {
@@ -97,6 +100,7 @@ impl Seen {
             seconds: words.next()?.parse().ok()?,
             p50: words.next()?.parse().ok()?,
             p99: words.next()?.parse().ok()?,
+            slowest: words.next()?.parse().ok()?,
             cpu: words.next()?.parse().ok()?,
             lost: words.next()?.parse().ok()?,
         };
@@ -174,6 +178,7 @@ impl Load {
                         seconds: (now - from).as_secs_f64(),
                         p50: Duration::from_nanos(seen.quantile(0.5)).as_secs_f64(),
                         p99: Duration::from_nanos(seen.quantile(0.99)).as_secs_f64(),
+                        slowest: Duration::from_nanos(seen.quantile(1.0)).as_secs_f64(),
                         cpu: (cpu_ticks(self.pid)? - cpu).as_secs_f64(),
                         lost: 0,
                     });

@@ -223,6 +223,7 @@ pub(crate) fn moat_path_request(action: &str, path: &[&str], number: u32) -> Vec
 }
 
 /// A request to save everything.
+#[allow(dead_code)] // who measures no files saves none
 pub(crate) fn save_request(file: &str, number: u32) -> Vec<u8> {
     let mut out = Vec::new();
     write::map(&mut out, 4);

@@ -243,6 +243,7 @@ impl Party {
             seconds,
             p50: Duration::from_nanos(self.delays.quantile(0.5)).as_secs_f64(),
             p99: Duration::from_nanos(self.delays.quantile(0.99)).as_secs_f64(),
+            slowest: Duration::from_nanos(self.delays.quantile(1.0)).as_secs_f64(),
             cpu: (cpu_ticks(pid)? - cpu).as_secs_f64(),
             lost: wanted.saturating_sub(ops),
         })

@@ -99,7 +99,11 @@ fn append_only(tools: &Tools) -> Result<PathBuf> {
     let directory = tools.file("redis");
     fs::create_dir(&directory)?;
     let port = free_port()?;
-    let mut server = tools.spawn(&mut with_log(tools, &directory, port)?, Peer::Redis, port)?;
+    let mut server = tools.spawn(
+        &mut with_log(tools, &directory, "everysec", port)?,
+        Peer::Redis,
+        port,
+    )?;
     server.wait_until(|| answers(Peer::Redis, port))?;
     fill(Peer::Redis, server.addr, ENTRIES)?;
     let mut request = Vec::new();
@@ -110,11 +114,12 @@ fn append_only(tools: &Tools) -> Result<PathBuf> {
     Ok(directory)
 }
 
-fn with_log(tools: &Tools, directory: &Path, port: u16) -> Result<Command> {
+/// Redis with its append-only file.
+pub(crate) fn with_log(tools: &Tools, directory: &Path, sync: &str, port: u16) -> Result<Command> {
     let mut redis = tools.held(&program("redis-server")?);
     redis
         .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes"])
-        .args(["--appendfsync", "everysec", "--dir"])
+        .args(["--appendfsync", sync, "--dir"])
         .arg(directory)
         .args(["--port", &port.to_string()]);
     Ok(redis)
@@ -123,7 +128,11 @@ fn with_log(tools: &Tools, directory: &Path, port: u16) -> Result<Command> {
 /// Entries a second, as Redis says.
 fn redis(tools: &Tools, directory: &Path) -> Result<f64> {
     let port = free_port()?;
-    let mut server = tools.spawn(&mut with_log(tools, directory, port)?, Peer::Redis, port)?;
+    let mut server = tools.spawn(
+        &mut with_log(tools, directory, "everysec", port)?,
+        Peer::Redis,
+        port,
+    )?;
     server.wait_until(|| {
         let ask = || -> Result<Vec<u8>> {
             let mut lane = Lane::connect(Peer::Redis, local(port))?;

@@ -2,7 +2,7 @@
 //! one run, and says which targets are met.
 //!
 //! ```text
-//! cargo bench --bench disk -- [C3 C5 … | all] [--rounds N] [--quick]
+//! cargo bench --bench disk -- [C1 C2 … | all] [--rounds N] [--seconds S] [--quick]
 //! cargo bench --bench disk -- file PATH ENTRIES
 //! ```
 //!
@@ -17,6 +17,8 @@
 
 mod files;
 mod loading;
+mod saving;
+mod writing;
 
 #[allow(dead_code)] // shared with the other benchmarks, of which each uses a part
 #[path = "../common/lane.rs"]
@@ -42,6 +44,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 
+use load::{Load, Seen};
 use report::{Report, progress};
 use server::{Tools, program};
 
@@ -49,12 +52,15 @@ use server::{Tools, program};
 #[derive(Parser)]
 #[command(name = "disk")]
 struct Args {
-    /// Figures to measure: C3, C5
+    /// Figures to measure, C1 to C5
     #[arg(default_value = "all")]
     figures: Vec<String>,
     /// Rounds of each measurement [default: 7; quick: 3]
     #[arg(long)]
     rounds: Option<usize>,
+    /// Length of one measurement in seconds [default: 2; quick: 0.5]
+    #[arg(long)]
+    seconds: Option<f64>,
     /// Everything in less time, less exactly
     #[arg(long)]
     quick: bool,
@@ -66,6 +72,7 @@ struct Args {
 /// How thoroughly is measured.
 struct Plan {
     rounds: usize,
+    seconds: f64,
     quick: bool,
 }
 
@@ -79,11 +86,26 @@ struct Figure {
 /// Stands for the original among the programs.
 const ORIGINAL: &str = "the original";
 
-const FIGURES: [Figure; 2] = [
+const FIGURES: [Figure; 5] = [
+    Figure {
+        name: "C1",
+        needs: &["redis-server"],
+        run: writing::before_the_reply,
+    },
+    Figure {
+        name: "C2",
+        needs: &["redis-server"],
+        run: writing::synced,
+    },
     Figure {
         name: "C3",
         needs: &["redis-server", "mosquitto", ORIGINAL],
         run: loading::run,
+    },
+    Figure {
+        name: "C4",
+        needs: &["redis-server"],
+        run: saving::run,
     },
     Figure {
         name: "C5",
@@ -100,7 +122,7 @@ impl Figure {
         for name in names {
             ensure!(
                 FIGURES.iter().any(|figure| figure.name == name),
-                "no figure {name}: C3, C5, or all"
+                "no figure {name}: C1 to C5, or all"
             );
         }
         let is_wanted = |figure: &&Self| names.iter().any(|name| figure.name == name);
@@ -118,21 +140,38 @@ impl Figure {
     }
 }
 
+/// Tells the process that asked for a run.
+fn say(seen: &Seen) -> Result<()> {
+    use std::io::Write as _;
+    Ok(writeln!(std::io::stdout(), "{}", seen.line())?)
+}
+
 fn main() -> Result<ExitCode> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    if let [role, path, entries, ..] = words.as_slice()
-        && role == "file"
-    {
-        files::write(Path::new(path), entries.parse()?)?;
-        return Ok(ExitCode::SUCCESS);
+    match words.split_first() {
+        Some((role, rest)) if role == "load" => {
+            let load = Load::parse(rest).context("not the words of a load")?;
+            say(&load.run()?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some((role, [path, entries])) if role == "file" => {
+            files::write(Path::new(path), entries.parse()?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ => {}
     }
     let args = Args::parse();
     let figures = Figure::wanted(&args.figures)?;
     let plan = Plan {
         rounds: args.rounds.unwrap_or(if args.quick { 3 } else { 7 }),
+        seconds: args.seconds.unwrap_or(if args.quick { 0.5 } else { 2.0 }),
         quick: args.quick,
     };
     ensure!(plan.rounds > 0, "no rounds: give 1 or more");
+    ensure!(
+        (0.1..=600.0).contains(&plan.seconds),
+        "a measurement lasts 0.1 to 600 seconds"
+    );
     let tools = Tools::find().context("the program to be measured")?;
     let mut report = Report::default();
     let mut failed = false;

@@ -49,6 +49,8 @@ pub struct Replica {
     tock: Tock,
     /// The value before the last change
     old: Vec<u8>,
+    /// Memory for an event's chain
+    links: Vec<Link>,
     changes: Changes,
     /// Sum of the marks of the newest events of all entries with a value
     sum: u64,
@@ -92,6 +94,7 @@ impl Replica {
             internal,
             tock: Tock(0),
             old: Vec::new(),
+            links: Vec::new(),
             changes,
             sum: 0,
             contested: false,
@@ -419,18 +422,30 @@ impl Replica {
     pub fn apply(&mut self, event: &Event) -> Result<Applied, ElemError> {
         self.saw_tock(event.tock);
         self.contested = false;
-        let mut links = Vec::with_capacity(event.chain.len());
+        let mut links = std::mem::take(&mut self.links);
+        links.clear();
+        let applied = self.apply_by(event, &mut links);
+        self.links = links;
+        applied
+    }
+
+    fn apply_by(&mut self, event: &Event, links: &mut Vec<Link>) -> Result<Applied, ElemError> {
         for NamedLink { node, tick } in &event.chain {
             let node = self.nodes.ensure(node.as_str());
             // a node occurs once in a chain; later ones are somebody's fault
             if links.iter().all(|l: &Link| l.node() != node) {
                 links.push(Link::new(node, *tick));
-            }
-            if let Some(known) = self.nodes.get_mut(node) {
-                known.learn(*tick);
+            } else {
+                self.learn(&[Link::new(node, *tick)]);
             }
         }
-        let ix = self.ensure(Ix::ROOT, event.path.as_ref())?;
+        let ix = match self.ensure(Ix::ROOT, event.path.as_ref()) {
+            Ok(ix) => ix,
+            Err(why) => {
+                self.learn(links);
+                return Err(why);
+            }
+        };
         let Some(new) = links.first().copied() else {
             return Ok(Applied::Ignored);
         };
@@ -438,20 +453,21 @@ impl Replica {
         let (chain, end) = self.tree.chain(ix);
         let chain = chain.to_vec();
         let Some(old) = chain.first().copied() else {
-            self.take(ix, event, &links, &chain);
+            self.take(ix, event, links, &chain);
             return Ok(Applied::Changed(ix));
         };
         if new == old {
+            self.learn(links);
             if end == ChainEnd::Cut && links.len() > chain.len() && links.starts_with(&chain) {
-                self.tree.set_chain(ix, &links, event.end);
-                self.hold(ix, &links);
+                self.tree.set_chain(ix, links, event.end);
+                self.hold(ix, links);
             }
             return Ok(Applied::Ignored);
         }
         let wins = self.rank(event.tock, new) > self.rank(entry.tock(), old);
         // what the chains say is nearly always the same, but for a node that
         // started again without the tocks of its earlier run
-        let (stale, follows) = (newer(&chain, new), newer(&links, old));
+        let (stale, follows) = (newer(&chain, new), newer(links, old));
         let by_chain = if stale {
             Some(false)
         } else {
@@ -462,14 +478,24 @@ impl Replica {
             None => event.tock == entry.tock(),
         };
         if wins {
-            self.take(ix, event, &links, &chain);
+            self.take(ix, event, links, &chain);
             return Ok(Applied::Changed(ix));
         }
-        self.supersede(&absent(&links, &chain));
+        self.learn(links);
+        self.supersede(&absent(links, &chain));
         if stale && !self.contested {
             return Ok(Applied::Ignored);
         }
         Ok(Applied::Lost(ix))
+    }
+
+    /// These ticks exist. Those that an entry holds need not be said.
+    fn learn(&mut self, links: &[Link]) {
+        for link in links {
+            if let Some(known) = self.nodes.get_mut(link.node()) {
+                known.learn(link.tick());
+            }
+        }
     }
 
     /// What decides between events of one entry.
@@ -517,11 +543,14 @@ impl Replica {
     /// Links by name.
     #[must_use]
     pub fn named(&self, links: &[Link]) -> Vec<NamedLink> {
-        let name = |l: &Link| NamedLink {
-            node: self.nodes.name(l.node()).clone(),
-            tick: l.tick(),
-        };
-        links.iter().map(name).collect()
+        self.name_links(links).collect()
+    }
+
+    pub(super) fn name_links(&self, links: &[Link]) -> impl Iterator<Item = NamedLink> {
+        links.iter().map(|link| NamedLink {
+            node: self.nodes.name(link.node()).clone(),
+            tick: link.tick(),
+        })
     }
 
     /// The full path of an entry.

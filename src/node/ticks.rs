@@ -321,6 +321,8 @@ pub struct Nodes {
     dropped: Vec<NodeName>,
     /// Where the search for a name to forget goes on
     hand: usize,
+    /// The place that was asked for last
+    last: NodeIx,
     key: FixedState,
 }
 
@@ -342,12 +344,26 @@ impl Nodes {
             free: Vec::new(),
             dropped: Vec::new(),
             hand: 0,
+            last: NodeIx(0),
             key,
         }
     }
 
     /// The place of a name, given to it if it has none.
+    #[inline]
     pub fn ensure(&mut self, name: &str) -> NodeIx {
+        // files and neighbours tell many events of one node in a row
+        let n = self.last.0 as usize;
+        if self.names.get(n).is_some_and(|n| n.as_str() == name)
+            && self.known.get(n).is_some_and(Option::is_some)
+        {
+            return self.last;
+        }
+        self.last = self.ensure_any(name);
+        self.last
+    }
+
+    fn ensure_any(&mut self, name: &str) -> NodeIx {
         let name = NodeName::new(name);
         if let Some(ix) = self.by_name.get(&name) {
             return *ix;

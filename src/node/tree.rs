@@ -189,6 +189,16 @@ pub struct Tree {
     len: usize,
     index: Box<[HashTable<u32>; SHARDS]>,
     secret: Secret,
+    recent: Recent,
+}
+
+/// The parent of the entry that was asked for last: what comes from files and
+/// peers has the order of the tree, and neighbours share it.
+#[derive(Debug)]
+struct Recent {
+    ix: Ix,
+    /// Its path, as it was spelled
+    path: Vec<u8>,
 }
 
 impl Tree {
@@ -205,6 +215,10 @@ impl Tree {
             len: 1,
             index: Box::new([const { HashTable::new() }; SHARDS]),
             secret: Secret::new(key),
+            recent: Recent {
+                ix: Ix::ROOT,
+                path: Vec::new(),
+            },
         }
     }
 
@@ -280,9 +294,27 @@ impl Tree {
     /// If an element cannot name an entry; entries above it have been made
     /// then, so check paths first.
     pub fn ensure(&mut self, from: Ix, path: PathRef<'_>) -> Result<Ix, ElemError> {
-        let mut at = from;
-        for element in path.elements() {
-            at = self.ensure_child(at, element?)?;
+        let bytes = path.bytes();
+        let (mut at, mut rest) = (from, bytes);
+        if from == Ix::ROOT
+            && let Some(after) = bytes.strip_prefix(self.recent.path.as_slice())
+        {
+            // no element's encoding begins another one's
+            (at, rest) = (self.recent.ix, after);
+        }
+        let mut reached = bytes.len() - rest.len();
+        let (mut parent, mut above) = (at, reached);
+        for element in PathRef::new(rest).elements() {
+            let element = element?;
+            (parent, above) = (at, reached);
+            at = self.ensure_child(at, element)?;
+            reached += element.len();
+        }
+        if from == Ix::ROOT && parent != self.recent.ix {
+            self.recent.ix = parent;
+            self.recent.path.clear();
+            let path = bytes.get(..above).unwrap_or_default();
+            self.recent.path.extend_from_slice(path);
         }
         Ok(at)
     }
@@ -291,15 +323,27 @@ impl Tree {
     ///
     /// # Errors
     /// If the element cannot name an entry.
-    #[allow(clippy::indexing_slicing)] // a shard's number is below SHARDS
     pub fn ensure_child(&mut self, parent: Ix, element: &[u8]) -> Result<Ix, ElemError> {
         if let Some(ix) = self.child(parent, element) {
             return Ok(ix);
         }
+        if let (Some(0xa0..=0xbf), Some(name)) = (element.first(), path::short_text(element)) {
+            // such a text is in its shortest form
+            crate::msgpack::check(element)?;
+            let hash = self.secret.hash_short(parent, name);
+            return Ok(self.add(parent, Small::new(element), hash));
+        }
         let mut key = Vec::with_capacity(element.len());
         path::normalise(element, &mut key)?;
+        let hash = self.secret.hash(parent, &key);
+        Ok(self.add(parent, Small::new(&key), hash))
+    }
+
+    /// Makes a child that is not there.
+    #[allow(clippy::indexing_slicing)] // a shard's number is below SHARDS
+    fn add(&mut self, parent: Ix, key: Small, hash: u64) -> Ix {
         let tock = self.get(parent).tock;
-        let ix = self.place(Entry::new(parent, Small::new(&key), tock));
+        let ix = self.place(Entry::new(parent, key, tock));
         match self.get(parent).first.some() {
             Some(first) => {
                 let last = std::mem::replace(&mut self.get_mut(first).prev, ix);
@@ -312,13 +356,12 @@ impl Tree {
             }
         }
         let (entries, secret) = (&self.entries, self.secret);
-        let hash = secret.hash(parent, &key);
         self.index[shard(hash)].insert_unique(hash, ix.0, |n| {
             let entry = &entries[Ix(*n).index()];
             secret.hash(entry.parent, entry.key.bytes())
         });
         self.len += 1;
-        Ok(ix)
+        ix
     }
 
     /// The child of an entry that is the last one in order.
@@ -435,6 +478,11 @@ impl Tree {
     pub fn remove(&mut self, ix: Ix) {
         if !self.is_bare(ix) {
             return;
+        }
+        if ix == self.recent.ix {
+            // an entry above it has it as a child, and stays
+            self.recent.ix = Ix::ROOT;
+            self.recent.path.clear();
         }
         let entry = self.get(ix);
         let (parent, next, prev) = (entry.parent, entry.next, entry.prev);
@@ -661,6 +709,34 @@ mod tests {
             .unwrap()
             .unwrap();
         assert_eq!(tree.path(a, ix), path(&["b", "c"]));
+    }
+
+    #[test]
+    fn neighbours_are_found_from_their_parent_as_long_as_it_is_there() {
+        let mut tree = Tree::new(1);
+        let ensure = |tree: &mut Tree, elements: &[&str]| {
+            tree.ensure(Ix::ROOT, path(elements).as_ref()).unwrap()
+        };
+        let c = ensure(&mut tree, &["a", "b", "c"]);
+        let b = ensure(&mut tree, &["a", "b"]);
+        assert_eq!(tree.get(c).parent(), Some(b));
+        let d = ensure(&mut tree, &["a", "b", "d"]);
+        assert_eq!(tree.get(d).parent(), Some(b));
+        // a name that begins like the parent's is another one
+        let other = ensure(&mut tree, &["a", "bb"]);
+        assert_eq!(tree.path(Ix::ROOT, other), path(&["a", "bb"]));
+        let again = ensure(&mut tree, &["a", "b", "c"]);
+        assert_eq!(again, c);
+        assert_eq!(ensure(&mut tree, &[]), Ix::ROOT);
+        // the parent goes, and its place becomes another entry's
+        for gone in [c, d, b] {
+            tree.remove(gone);
+        }
+        let x = ensure(&mut tree, &["x"]);
+        assert_eq!(x, b, "the place is used again");
+        let c = ensure(&mut tree, &["a", "b", "c"]);
+        assert_eq!(tree.path(Ix::ROOT, c), path(&["a", "b", "c"]));
+        assert_eq!(tree.count(), 1 + 5);
     }
 
     #[test]

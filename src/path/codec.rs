@@ -62,7 +62,8 @@ pub fn check(path: PathRef<'_>) -> Result<usize, PathError> {
 /// The number of elements of a path that holds nothing but short ASCII texts,
 /// as nearly every path does.
 #[inline]
-fn count_short_texts(bytes: &[u8]) -> Option<usize> {
+#[must_use]
+pub fn count_short_texts(bytes: &[u8]) -> Option<usize> {
     let (mut rest, mut count) = (bytes, 0);
     while let Some((marker @ 0xa0..=0xbf, after)) = rest.split_first() {
         rest = after.get(usize::from(marker & 0x1f)..)?;

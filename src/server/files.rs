@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::event::{Effect, Event, FileDone, FileJob, LogInfo, PeerMessage, SessionId};
+use crate::event::{Effect, FileDone, FileJob, LogInfo, PeerMessage, SessionId};
+use crate::node::journal::Journal;
 use crate::node::time::Timestamp;
 use crate::node::{Effects, FileToken, Machine};
 use crate::server::disk::{self, Disk};
@@ -50,6 +51,8 @@ pub(super) struct Writing {
     waiting: Vec<SessionId>,
     /// Wakes who waits for a file to be begun
     opener: Waker,
+    /// What is to be logged, and room for it
+    journal: Journal,
     /// A change was logged in this turn.
     pub(super) changed: bool,
     /// The time of day, once it has been asked for in this turn
@@ -76,6 +79,7 @@ impl Writing {
             held: VecDeque::new(),
             waiting: Vec::new(),
             opener: Waker::noop().clone(),
+            journal: Journal::default(),
             changed: false,
             wall: None,
         }
@@ -140,11 +144,18 @@ impl Writing {
         self.wall = None;
     }
 
-    /// A change is to be logged.
-    pub(super) fn change(&mut self, machine: &Machine<Outbox>, event: &Event) {
+    /// Logs what has changed.
+    pub(super) fn take_changes(&mut self, machine: &mut Machine<Outbox>) {
+        machine.swap_journal(&mut self.journal);
+        if self.journal.is_empty() {
+            return;
+        }
         self.changed = true;
         let stamp = stamp(machine, &mut self.wall);
-        self.log.change(event, stamp);
+        for change in self.journal.changes() {
+            self.log.change(&change, stamp);
+        }
+        self.journal.clear();
     }
 
     /// A client, or the server, wants something of the files.

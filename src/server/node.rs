@@ -475,10 +475,7 @@ impl Inner {
             while let Some(effect) = self.files.let_go() {
                 self.backend.take(effect);
             }
-            while let Some(output) = self.machine.poll_output() {
-                self.carry_out(now, output);
-                is_told = true;
-            }
+            is_told |= self.drain(now);
             if !is_told {
                 break;
             }
@@ -546,9 +543,7 @@ impl Inner {
 
     fn take_turns(&mut self, now: Timestamp) {
         for _ in 0..INPUTS {
-            while let Some(output) = self.machine.poll_output() {
-                self.carry_out(now, output);
-            }
+            self.drain(now);
             if self.ended {
                 return;
             }
@@ -563,10 +558,20 @@ impl Inner {
                 Poll::Ready(Input::Gap) => self.machine.handle_gap(now),
             }
         }
+        self.drain(now);
+        self.driver.wake_by_ref();
+    }
+
+    /// Logs what has changed, and does what the machine says is to be done.
+    /// Returns whether anything was.
+    fn drain(&mut self, now: Timestamp) -> bool {
+        self.files.take_changes(&mut self.machine);
+        let mut any = false;
         while let Some(output) = self.machine.poll_output() {
             self.carry_out(now, output);
+            any = true;
         }
-        self.driver.wake_by_ref();
+        any
     }
 
     fn carry_out(&mut self, now: Timestamp, output: Output) {
@@ -589,7 +594,6 @@ impl Inner {
                 let no = Verdict::Fail("no script engine".to_owned());
                 self.machine.handle_verdict(now, token, no);
             }
-            Output::Persist(event) => self.files.change(&self.machine, &event),
             Output::File { token, job } => self.files.job(now, &mut self.machine, token, job),
             Output::Fetch(fetch) => {
                 self.fetches.push_back(fetch);

@@ -312,10 +312,17 @@ impl Checker {
         Ok(())
     }
 
+    /// How far the checksums reach, in bytes: what is wrong behind that had
+    /// not reached the disk.
+    #[must_use]
+    pub fn covers(&self) -> u64 {
+        self.checks.end()
+    }
+
     /// There are no more: what should have come.
     #[must_use]
     pub fn end(&self) -> Option<Mismatch> {
-        let end = self.checks.end();
+        let end = self.covers();
         (self.at < end).then_some(Mismatch::Missing(self.at..end))
     }
 }

@@ -8,6 +8,7 @@
 
 mod read;
 mod record;
+mod usual;
 mod write;
 
 pub use read::{Found, Reader};

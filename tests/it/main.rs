@@ -10,6 +10,7 @@ mod cli_transcripts;
 mod client;
 mod cluster_wire;
 mod config;
+mod crash;
 mod documents;
 mod dump;
 mod eval;

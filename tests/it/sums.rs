@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use moat::node::journal::Change;
 use moat::store::{Mismatch, Problem, Record, StoreError, Sums, beside, records};
 use moat::wire::state::{Reader, Writer};
 use serde_json::{Value as Json, json};
@@ -62,7 +63,7 @@ fn read(file: &Path, force: bool) -> Result<Told, StoreError> {
     records(file, force, tell, |_, record| {
         let mut out = Vec::new();
         match record {
-            Record::Event(event) => Writer::new().change(&mut out, event),
+            Record::Event(event) => Writer::new().change(&mut out, &Change::of(event)),
             Record::Books(books) => Writer::new().books(&mut out, books),
         }
         told.push(out);
@@ -145,6 +146,29 @@ fn a_torn_end_behind_the_checksums_needs_no_force() {
         let (both, _) = read(&folder.file, false).unwrap();
         assert_eq!(both, [&alone[..], &follows].concat(), "cut at {cut}");
     }
+}
+
+/// And of what was not synced, a block may be missing before others.
+#[test]
+fn a_hole_behind_the_checksums_needs_no_force() {
+    let bare = 900;
+    let (folder, mut bytes) = Folder::of("dest", bare);
+    let (whole, _) = read(&folder.file, false).unwrap();
+    let begin = bytes.len() - bare;
+    bytes[begin..begin + 100].fill(0);
+    fs::write(&folder.file, &bytes).unwrap();
+    let (told, problems) = read(&folder.file, false).unwrap();
+    assert!(told.len() > 10 && told.len() < whole.len());
+    assert!(!problems.is_empty());
+    let is_behind = |p: &Problem| p.what.starts_with("behind what was synced");
+    assert!(problems.iter().all(is_behind), "{problems:?}");
+    // without checksums nobody can know that
+    fs::remove_file(beside(&folder.file)).unwrap();
+    let refused = read(&folder.file, false);
+    assert!(
+        matches!(refused, Err(StoreError::Damaged { .. })),
+        "{refused:?}"
+    );
 }
 
 /// Where bytes are gone that were on the disk, it is no torn end.

@@ -6,7 +6,7 @@ use crate::node::Machine;
 use crate::node::machine::{Output, Parts};
 
 /// Names a [`FileJob`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct FileToken(u64);
 
 impl<K: Sink> Machine<K> {

@@ -143,15 +143,35 @@ pub(in crate::wire) fn place(
 ) -> Result<(), Flaw> {
     let part = PathRef::of(raw)?.ok_or(Flaw::Wrong("path"))?;
     let count = path::check(part)?;
-    let part = part.bytes();
+    let depth = match depth {
+        None => None,
+        Some(depth) => Some(uint(Some(depth)).ok_or(Flaw::Wrong("depth"))?),
+    };
     out.clear();
     out.push(top.bytes());
+    place_checked(part, count, depth, base, out)?;
+    if path::has_inner_null(out.as_ref()) {
+        return Err(Flaw::Null);
+    }
+    Ok(())
+}
+
+/// The same for a path that has been checked and has `count` elements;
+/// appends to `out`. Where `null` stands is the caller's matter.
+#[inline]
+pub(in crate::wire) fn place_checked(
+    part: PathRef<'_>,
+    count: usize,
+    depth: Option<u64>,
+    base: &mut RawPath,
+    out: &mut RawPath,
+) -> Result<(), Flaw> {
+    let part = part.bytes();
     match depth {
         // the whole path; the next one does not go on from it
         None => out.push(part),
         Some(depth) => {
-            let depth = uint(Some(depth)).and_then(|n| usize::try_from(n).ok());
-            let depth = depth.ok_or(Flaw::Wrong("depth"))?;
+            let depth = usize::try_from(depth).map_err(|_| Flaw::Wrong("depth"))?;
             let shared = shared(base.as_ref(), depth).ok_or(Flaw::Depth)?;
             if depth + count > MAX_ELEMENTS {
                 return Err(PathError::TooMany.into());
@@ -163,9 +183,6 @@ pub(in crate::wire) fn place(
             base.push(part);
             out.push(base.as_ref().bytes());
         }
-    }
-    if path::has_inner_null(out.as_ref()) {
-        return Err(Flaw::Null);
     }
     Ok(())
 }

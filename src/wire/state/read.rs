@@ -17,6 +17,7 @@ use crate::msgpack::{Fault, Walker};
 use crate::path::RawPath;
 use crate::wire::state::MAX_RECORD;
 use crate::wire::state::record::{Books, Fields, Flaw, Kind, blank};
+use crate::wire::state::usual::{self, Usual};
 
 /// What has been found in a file.
 #[derive(Debug, PartialEq)]
@@ -45,6 +46,8 @@ pub struct Reader {
     at: usize,
     /// Bytes of the record there, which is believed if a sound one follows
     held: usize,
+    /// What was found in it, if it is a usual one
+    usual: Option<Usual>,
     /// Nothing comes behind the buffer.
     ended: bool,
     walker: Walker,
@@ -70,16 +73,16 @@ enum State {
 /// What is to be done next.
 enum Step {
     Again,
-    /// Tell of the record that is held; the one behind it has so many bytes.
-    Tell(usize),
+    /// Tell of the record that is held; then this one is, which is behind it.
+    Tell(usize, Option<Usual>),
     Torn(Range<u64>),
     Damaged(Range<u64>, Flaw),
 }
 
 /// What bytes begin with.
 enum Look {
-    /// A sound record of this length
-    Record(usize),
+    /// A sound record of this length, and what has been found in it
+    Record(usize, Option<Usual>),
     /// The beginning of one, perhaps
     More,
     /// None: why, and how many bytes it would have
@@ -93,6 +96,7 @@ impl Default for Reader {
             offset: 0,
             at: 0,
             held: 0,
+            usual: None,
             ended: false,
             walker: Walker::new(),
             state: State::Reading,
@@ -135,14 +139,48 @@ impl Reader {
     /// What comes next; `None` if more bytes are needed, or if there is
     /// nothing behind the last ones.
     pub fn poll(&mut self) -> Option<Found<'_>> {
+        if self.tell_usual() {
+            return Some(Found::Event(&self.event));
+        }
         loop {
             return match self.step()? {
                 Step::Again => continue,
-                Step::Tell(next) => Some(self.tell(next)),
+                Step::Tell(next, usual) => Some(self.tell(next, usual)),
                 Step::Torn(span) => Some(Found::Torn(span)),
                 Step::Damaged(span, why) => Some(Found::Damaged(span, why)),
             };
         }
+    }
+
+    /// The short way where one usual record follows another: returns whether
+    /// the event of the one that is held has been read.
+    #[inline]
+    fn tell_usual(&mut self) -> bool {
+        let Some(usual) = &self.usual else {
+            return false;
+        };
+        // as in `look_ahead`; a record is held only while records are read
+        if self.walker.is_inside() || (self.is_lost && usual.goes_on()) {
+            return false;
+        }
+        let end = self.at + self.held;
+        let (Some(record), Some(rest)) = (self.buffer.get(self.at..end), self.buffer.get(end..))
+        else {
+            return false;
+        };
+        let Some(next) = usual::read(rest) else {
+            return false;
+        };
+        let read = usual.event(record, &mut self.base, &mut self.event);
+        if read.is_err() {
+            // the general way does the same again, and tells why
+            return false;
+        }
+        self.at = end;
+        self.held = next.size();
+        self.usual = Some(next);
+        self.is_lost = false;
+        true
     }
 
     /// `None` if more bytes are needed, or if it is over.
@@ -159,12 +197,13 @@ impl Reader {
                     self.state = State::Over;
                     None
                 }
-                0 => Some(Step::Tell(0)),
+                0 => Some(Step::Tell(0, None)),
                 span => self.fail(Flaw::CutOff, span),
             },
-            Look::Record(len) if self.held > 0 => Some(Step::Tell(len)),
-            Look::Record(len) => {
+            Look::Record(len, usual) if self.held > 0 => Some(Step::Tell(len, usual)),
+            Look::Record(len, usual) => {
                 self.held = len;
+                self.usual = usual;
                 Some(Step::Again)
             }
             Look::None(why, span) => self.fail(why, span),
@@ -179,6 +218,13 @@ impl Reader {
     /// What follows the record that is held.
     fn look_ahead(&mut self) -> Look {
         let rest = self.buffer.get(self.at + self.held..).unwrap_or(&[]);
+        // tried once: a long record must not be read from its start again and
+        // again while it comes
+        if !self.walker.is_inside()
+            && let Some(usual) = usual::read(rest)
+        {
+            return Look::Record(usual.size(), Some(usual));
+        }
         let len = match self.walker.advance(rest) {
             Ok(Some(len)) => len,
             Ok(None) if rest.len() > MAX_RECORD => {
@@ -197,19 +243,26 @@ impl Reader {
             }
         };
         match Fields::find(rest.get(..len).unwrap_or(rest)) {
-            Ok(_) => Look::Record(len),
+            Ok(_) => Look::Record(len, None),
             Err(why) => Look::None(why, len),
         }
     }
 
     /// Tells of the record that is held; the one behind it has `next` bytes.
-    fn tell(&mut self, next: usize) -> Found<'_> {
+    fn tell(&mut self, next: usize, next_usual: Option<Usual>) -> Found<'_> {
         let begin = self.position();
         let span = begin..begin + self.held as u64;
         let end = self.at + self.held;
         let record = self.buffer.get(self.at..end).unwrap_or(&[]);
         self.at = end;
         self.held = next;
+        if let Some(usual) = std::mem::replace(&mut self.usual, next_usual) {
+            if self.is_lost && usual.goes_on() {
+                return Found::Damaged(span, Flaw::Unplaced);
+            }
+            let read = usual.event(record, &mut self.base, &mut self.event);
+            return self.event(span, read);
+        }
         let fields = match Fields::find(record) {
             Ok(fields) => fields,
             Err(why) => return Found::Damaged(span, why),
@@ -228,17 +281,18 @@ impl Reader {
                 if self.is_lost && goes_on {
                     return Found::Damaged(span, Flaw::Unplaced);
                 }
-                match fields.event(&mut self.base, &mut self.event) {
-                    Ok(()) => {
-                        self.is_lost = false;
-                        Found::Event(&self.event)
-                    }
-                    Err(why) => {
-                        self.is_lost = true;
-                        Found::Damaged(span, why)
-                    }
-                }
+                let read = fields.event(&mut self.base, &mut self.event);
+                self.event(span, read)
             }
+        }
+    }
+
+    /// An event has been read, or not.
+    fn event(&mut self, span: Range<u64>, read: Result<(), Flaw>) -> Found<'_> {
+        self.is_lost = read.is_err();
+        match read {
+            Ok(()) => Found::Event(&self.event),
+            Err(why) => Found::Damaged(span, why),
         }
     }
 
@@ -248,17 +302,19 @@ impl Reader {
         let end = (self.at + self.held + span).min(self.buffer.len());
         let begin = self.find_beginning(before..end)?;
         if self.held > 0 && begin.is_none_or(|begin| begin >= self.at + self.held) {
-            return Some(Step::Tell(0));
+            return Some(Step::Tell(0, None));
         }
         self.walker = Walker::new();
         let from = self.position();
         let Some(begin) = begin else {
             self.state = State::Searching(from, why);
+            self.usual = None;
             self.at += 1;
             return Some(Step::Again);
         };
         self.at = begin;
         self.held = 0;
+        self.usual = None;
         self.base.clear();
         self.is_lost = false;
         Some(Step::Torn(from..self.position()))
@@ -278,7 +334,7 @@ impl Reader {
                 continue;
             }
             match sound(rest) {
-                Look::Record(len) => {
+                Look::Record(len, _) => {
                     let fields = Fields::find(rest.get(..len).unwrap_or(rest));
                     if fields.is_ok_and(|f| f.begins_a_file() && f.books().is_ok()) {
                         return Some(Some(at));
@@ -304,7 +360,7 @@ impl Reader {
             let rest = self.rest(0);
             match sound(rest) {
                 Look::More if !self.ended => return None,
-                Look::Record(len) if is_plain(rest.get(..len).unwrap_or(rest)) => {
+                Look::Record(len, _) if is_plain(rest.get(..len).unwrap_or(rest)) => {
                     self.held = len;
                     self.is_lost = true;
                     return match std::mem::replace(&mut self.state, State::Reading) {
@@ -314,7 +370,7 @@ impl Reader {
                         State::Reading | State::Over => Some(Step::Again),
                     };
                 }
-                Look::More | Look::Record(_) | Look::None(..) => self.at += 1,
+                Look::More | Look::Record(..) | Look::None(..) => self.at += 1,
             }
         }
     }
@@ -342,7 +398,7 @@ fn sound(bytes: &[u8]) -> Look {
     match crate::msgpack::skip(bytes) {
         Ok(len) if len > MAX_RECORD => Look::None(Flaw::TooLong, len),
         Ok(len) => match Fields::find(bytes.get(..len).unwrap_or(bytes)) {
-            Ok(_) => Look::Record(len),
+            Ok(_) => Look::Record(len, None),
             Err(why) => Look::None(why, len),
         },
         Err(Fault::Incomplete) if bytes.len() <= MAX_RECORD => Look::More,
