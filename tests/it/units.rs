@@ -491,6 +491,42 @@ fn units_name_what_there_is() {
     }
 }
 
+#[test]
+fn the_package_has_all_of_them() {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
+    let manifest = fs::read_to_string(manifest).expect("read it");
+    let (_, package) = manifest
+        .split_once("[package.metadata.deb]")
+        .expect("the package");
+    for file in fs::read_dir(systemd().join("lib")).expect("the scripts") {
+        let name = file.expect("an entry").file_name();
+        let name = name.to_str().expect("a text");
+        let is_known = SCRIPTS.contains(&name) || ["env", "common"].contains(&name);
+        assert!(is_known, "{name} is not tested");
+        let mode = if SCRIPTS.contains(&name) {
+            "755"
+        } else {
+            "644"
+        };
+        let short = if name.starts_with("run-") {
+            "run-*"
+        } else {
+            name
+        };
+        let asset = format!("[\"systemd/lib/{short}\", \"usr/lib/moat/kv/\", \"{mode}\"]");
+        assert!(package.contains(&asset), "{name} is not in the package");
+    }
+    for kind in [
+        "*.service",
+        "*.timer",
+        "moat-kv.sysusers",
+        "moat-kv.tmpfiles",
+        "kv.env",
+    ] {
+        assert!(package.contains(&format!("\"systemd/{kind}\"")), "{kind}");
+    }
+}
+
 /// As systemd rates it: 0 is safe, 10 is not.
 #[test]
 fn services_may_do_little() {
