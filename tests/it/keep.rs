@@ -376,3 +376,43 @@ fn others_are_asked_before_the_disk() {
     let server = Server::of(process, port);
     assert_eq!(get(&server, "a"), "one");
 }
+
+/// What others have is newer than the disk; what was fetched is kept.
+#[cfg(feature = "broker")]
+#[test]
+fn others_have_it_before_the_disk() {
+    use crate::support::process::Process;
+
+    let kept = Kept::new();
+    let broker = format!("server.mqtt.uri=mqtt://127.0.0.1:{}", free_port());
+    let start = |args: &[&str]| {
+        let port = free_port();
+        let mut command = bare(None);
+        command.arg("kv");
+        for setting in [
+            broker.as_str(),
+            "server.mqtt.embedded=always",
+            "server.bind_default.host=127.0.0.1",
+            "server.keep.date=%Y-%m-%d",
+        ] {
+            command.args(["-C", setting]);
+        }
+        command.args(["-C", &format!("server.bind_default.port={port}"), "server"]);
+        let mut process = Process::start(args[0], command.args(args), None);
+        process.wait_for_line("Running.", PATIENCE).unwrap();
+        Server::of(process, port)
+    };
+    let first = start(&["-i", "Testing", "one"]);
+    let second = start(&["--keep", kept.text(), "two"]);
+    assert_eq!(get(&second, ":"), "Testing");
+    drop(second);
+    set(&first, "a", "later");
+    let second = start(&["--keep", kept.text(), "two"]);
+    assert_eq!(get(&second, "a"), "later");
+    drop((first, second));
+    let alone = start(&["--give-up", "1", "--keep", kept.text(), "two"]);
+    assert_eq!(get(&alone, "a"), "later");
+    // and the other one, who has nothing, fetches it from there
+    let other = start(&["one"]);
+    assert_eq!(get(&other, "a"), "later");
+}
