@@ -20,6 +20,7 @@ mod data;
 mod dump;
 mod exit;
 mod internal;
+mod keep;
 mod log;
 mod logging;
 mod login;

@@ -31,8 +31,8 @@ use item::{Item, Kind, Origin, Step, Style};
 
 pub use fault::{Error, Fault};
 pub use sections::{
-    Actor, Backend, Bind, Change, Config, Conn, Embedded, Env, Kv, Listener, Log, Logger, Logging,
-    Mqtt, OnLogError, Prefix, Runner, RunnerSub, Serf, Server, Watch,
+    Actor, Backend, Bind, Change, Config, Conn, Embedded, Env, Keep, Kv, Listener, Log, Logger,
+    Logging, Mqtt, OnLogError, Prefix, Runner, RunnerSub, Serf, Server, Watch,
 };
 pub use types::{
     Auth, BrokerUri, ConfigPath, Level, LogSync, MqttVersion, Place, Scheme, Seconds, Size, Ssl,

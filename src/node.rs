@@ -11,6 +11,7 @@
 mod actions;
 pub mod cluster;
 pub mod dump;
+pub mod journal;
 pub mod machine;
 pub mod merge;
 mod network;

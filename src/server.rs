@@ -12,7 +12,9 @@ pub mod fetch;
 mod files;
 mod listen;
 mod node;
+mod notify;
 mod reach;
+mod rotate;
 
 use std::future::Future;
 use std::io;
@@ -20,7 +22,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::backend::Backend;
@@ -28,6 +30,7 @@ use crate::config;
 use crate::event::{NodeName, Refused, Settings};
 use crate::node::cluster::Fault;
 use crate::server::node::Node;
+use crate::store::keep::KeepError;
 
 pub use crate::node::Limits;
 pub use crate::store::log;
@@ -36,6 +39,7 @@ pub use disk::probe as place;
 pub use files::Files;
 pub use listen::{Host, Listen};
 pub use reach::Meeting;
+pub use rotate::Rotation;
 
 /// How long clients may take to receive their last messages.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -139,6 +143,12 @@ pub enum ServeError {
     /// The network does not want this node.
     #[error(transparent)]
     Fault(#[from] Fault),
+    /// The directory of its files cannot be used.
+    #[error(transparent)]
+    Keep(#[from] KeepError),
+    /// It is alone, and there are no data.
+    #[error("nothing to serve: start with -i VALUE or -l FILE")]
+    Nothing,
     /// Nobody has data.
     #[error("no node with data answered within {0:?}")]
     GaveUp(Duration),
@@ -161,32 +171,100 @@ fn system(what: &'static str) -> impl FnOnce(io::Error) -> ServeError {
 }
 
 /// Runs a server until it is told to end by SIGTERM or SIGINT. `ready` is
-/// called once clients are accepted.
+/// called once clients are accepted, `reload` when a service manager asks for
+/// it by SIGHUP.
 ///
 /// # Errors
 /// If it cannot start.
-pub fn run(options: Options, ready: impl FnOnce()) -> Result<(), ServeError> {
+pub fn run(
+    options: Options,
+    ready: impl FnOnce(),
+    reload: impl FnMut() -> Result<(), String> + 'static,
+) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()
         .map_err(system("start the runtime"))?;
-    let result = LocalSet::new().block_on(&runtime, serve(options, ready));
+    let result = LocalSet::new().block_on(&runtime, async {
+        begin(options, &mut Hooks::new(ready, reload)?).await
+    });
+    if let Err(why) = &result {
+        notify::failed(why);
+    }
     // a look-up of a name may still be under way
     runtime.shutdown_background();
     result
 }
 
-async fn serve(options: Options, ready: impl FnOnce()) -> Result<(), ServeError> {
+/// What reaches a server from outside, and whom it calls.
+struct Hooks<Ready, Reload> {
+    interrupt: Signal,
+    terminate: Signal,
+    hangups: Option<Signal>,
+    ready: Option<Ready>,
+    reload: Option<Reload>,
+}
+
+impl<Ready, Reload> Hooks<Ready, Reload> {
+    fn new(ready: Ready, reload: Reload) -> Result<Self, ServeError> {
+        let on = |kind| signal(kind).map_err(system("handle signals"));
+        Ok(Self {
+            interrupt: on(SignalKind::interrupt())?,
+            terminate: on(SignalKind::terminate())?,
+            hangups: notify::hangups().map_err(system("handle signals"))?,
+            ready: Some(ready),
+            reload: Some(reload),
+        })
+    }
+}
+
+/// Asks the others for data. If nobody has any, those are served that the
+/// server keeps.
+async fn begin<Ready, Reload>(
+    mut options: Options,
+    hooks: &mut Hooks<Ready, Reload>,
+) -> Result<(), ServeError>
+where
+    Ready: FnOnce(),
+    Reload: FnMut() -> Result<(), String> + 'static,
+{
+    if options.files.keep.is_none() || !matches!(options.begin, Begin::Join(_)) {
+        return serve(&options, hooks).await;
+    }
+    let give_up = options.give_up.take();
+    if options.network.is_some() {
+        options.give_up = give_up.or(Some(rotate::ASK));
+        match serve(&options, hooks).await {
+            Err(ServeError::GaveUp(_)) => options.give_up = None,
+            ended => return ended,
+        }
+    }
+    match (rotate::take_newest(&mut options)?, give_up) {
+        (true, _) => {}
+        (false, _) if options.network.is_none() => return Err(ServeError::Nothing),
+        (false, Some(time)) => return Err(ServeError::GaveUp(time)),
+        (false, None) => tracing::warn!("there are no data on the disk: waiting for others"),
+    }
+    serve(&options, hooks).await
+}
+
+async fn serve<Ready, Reload>(
+    options: &Options,
+    hooks: &mut Hooks<Ready, Reload>,
+) -> Result<(), ServeError>
+where
+    Ready: FnOnce(),
+    Reload: FnMut() -> Result<(), String> + 'static,
+{
     let files = listen::raise_file_limit();
     // a port that is taken is noticed at once; clients are refused until
     // there is something to serve
     let sockets = listen::bind(&options.listen)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("handle signals"))?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(system("handle signals"))?;
     // a file that may not grow any more is a write that fails, and no end
     let too_large = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
     let _too_large = signal(too_large).map_err(system("handle signals"))?;
+    let (interrupt, terminate) = (&mut hooks.interrupt, &mut hooks.terminate);
     let mut told = async || {
         tokio::select! {
             _ = interrupt.recv() => tracing::info!("interrupted"),
@@ -194,32 +272,46 @@ async fn serve(options: Options, ready: impl FnOnce()) -> Result<(), ServeError>
         }
     };
 
-    let way = way(&options)?;
+    let way = way(options)?;
     let (backend, closing) = way.map_or((None, None), |(b, c)| (Some(b), Some(c)));
     let addr = listen::announced(&sockets);
-    let node = Node::start(&options, backend, addr);
+    let node = Node::start(options, backend, addr);
     let node = Rc::new(node?);
     let mut tasks = JoinSet::new();
     tasks.spawn_local(node::drive(Rc::clone(&node)));
+    tasks.spawn_local(notify::keep_saying(Rc::clone(&node)));
 
     let result = tokio::select! {
-        () = told() => Ok(false),
-        far = come_so_far(&node, &options) => far.map(|()| true),
+        () = told() => Ok(None),
+        far = come_so_far(&node, options) => far.map(Some),
     };
     let result = match result {
-        Ok(false) => Ok(()),
+        Ok(None) => Ok(()),
         Err(why) => Err(why),
-        Ok(true) => {
+        Ok(Some(begun)) => {
             for listener in listen::open(sockets)? {
                 tasks.spawn_local(listen::accept(listener, Rc::clone(&node), files));
             }
-            ready();
+            if let Some((rotation, begun)) = options.files.keep.clone().zip(begun) {
+                tasks.spawn_local(rotate::keep_on(Rc::clone(&node), rotation, begun));
+            }
+            if let (Some(hangups), Some(reload)) = (hooks.hangups.take(), hooks.reload.take()) {
+                tasks.spawn_local(notify::reload(hangups, Rc::clone(&node), reload));
+            }
+            notify::ready(&node);
+            if let Some(ready) = hooks.ready.take() {
+                ready();
+            }
             tokio::select! {
                 () = told() => Ok(()),
                 fault = node.until(|_| false) => fault.map_err(ServeError::Fault),
             }
         }
     };
+    // who has given up may begin in another way
+    if !matches!(result, Err(ServeError::GaveUp(_))) {
+        notify::stopping();
+    }
     // no new clients; those that are here get what is theirs
     tasks.shutdown().await;
     node.end();
@@ -236,17 +328,33 @@ async fn serve(options: Options, ready: impl FnOnce()) -> Result<(), ServeError>
     result
 }
 
-/// Waits until clients can be served.
-async fn come_so_far(node: &Node, options: &Options) -> Result<(), ServeError> {
-    let serving = node.until(|progress| progress.serving);
+/// Waits until clients can be served. Says what came of the first file that is
+/// kept, if one is to be.
+async fn come_so_far(node: &Node, options: &Options) -> Result<Option<rotate::Begun>, ServeError> {
     match options.give_up {
-        None => serving.await?,
-        Some(time) => tokio::time::timeout(time, serving)
-            .await
-            .map_err(|_| ServeError::GaveUp(time))??,
+        None => node.until(|progress| progress.serving).await?,
+        Some(time) => {
+            let mut fetched = node.entries();
+            loop {
+                let serving = node.until(|progress| progress.serving);
+                if let Ok(result) = tokio::time::timeout(time, serving).await {
+                    break result?;
+                }
+                // somebody has data, and they come
+                let entries = node.entries();
+                if entries <= fetched {
+                    return Err(ServeError::GaveUp(time));
+                }
+                fetched = entries;
+            }
+        }
     }
     // what is acknowledged is to be in the file
     node.until(|progress| progress.logged).await?;
+    let begun = match &options.files.keep {
+        None => None,
+        Some(rotation) => Some(rotate::begin(node, &rotation.keep).await),
+    };
     let synced = node.until(|progress| progress.synced);
     match options.wait_sync {
         None => {}
@@ -256,7 +364,7 @@ async fn come_so_far(node: &Node, options: &Options) -> Result<(), ServeError> {
             Err(_) => tracing::warn!("serving although changes are missing"),
         },
     }
-    Ok(())
+    Ok(begun)
 }
 
 /// A way to the others, and how to end it in order.

@@ -1,6 +1,7 @@
 //! State files on disk: reading what this program's servers, or the
 //! original's, have written, and writing it anew.
 
+pub mod keep;
 mod load;
 pub mod log;
 mod merge;

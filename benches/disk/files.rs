@@ -78,7 +78,7 @@ pub(crate) fn size(tools: &Tools, _: &Plan, report: &mut Report) -> Result<()> {
     let (server, _) = original(tools, &broker, &mine)?;
     let mut lane = Lane::connect(Peer::Moat, server.addr)?;
     let path = theirs.to_str().expect("a directory of ours");
-    let saved = lane.ask(&save_request(path, 1))?;
+    let saved = lane.ask(&wire::save_request(path, 1))?;
     ensure!(
         wire::field(&saved, "error")?.is_none(),
         "the original does not save: {:?}",
@@ -94,19 +94,4 @@ pub(crate) fn size(tools: &Tools, _: &Plan, report: &mut Report) -> Result<()> {
         Spread::of([a / b]),
     );
     Ok(())
-}
-
-/// A request to save everything.
-pub(crate) fn save_request(file: &str, number: u32) -> Vec<u8> {
-    let mut out = Vec::new();
-    write::map(&mut out, 4);
-    for (name, text) in [("action", "save"), ("path", file)] {
-        write::str(&mut out, name);
-        write::str(&mut out, text);
-    }
-    write::str(&mut out, "full");
-    out.push(0xc3);
-    write::str(&mut out, "seq");
-    write::uint(&mut out, u64::from(number));
-    out
 }

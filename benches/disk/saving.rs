@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::Plan;
-use crate::files::save_request;
 use crate::lane::{Lane, fill};
 use crate::load::{Load, Seen, Shape};
 use crate::report::{Report, Target, progress};
@@ -122,7 +121,7 @@ fn save(server: &Server, file: &Path) -> Result<Duration> {
     let mut lane = Lane::connect(server.peer, server.addr)?;
     let begin = Instant::now();
     let path = file.to_str().context("a directory of ours")?;
-    let saved = lane.ask(&save_request(path, 1))?;
+    let saved = lane.ask(&wire::save_request(path, 1))?;
     let took = begin.elapsed();
     ensure!(
         wire::field(&saved, "error")?.is_none(),

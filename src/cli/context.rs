@@ -23,13 +23,23 @@ pub(crate) struct Context {
     /// Where the command prints.
     pub(crate) out: Out,
     filters: Filters,
+    again: Again,
+}
+
+/// What the configuration was made of, to read it once more.
+#[derive(Debug, Clone)]
+struct Again {
+    sources: Sources,
+    verbosity: Verbosity,
+    log: Vec<String>,
 }
 
 impl Context {
     pub(super) fn new(global: &Global, kv: &KvOptions, out: Out) -> Result<Self, CliError> {
+        let sources = sources(global, &kv.conf);
         let Loaded {
             mut config, notes, ..
-        } = load(global, &kv.conf)?;
+        } = read(&sources)?;
         if let Some(host) = &kv.host {
             config.kv.conn.host.clone_from(host);
         }
@@ -47,6 +57,11 @@ impl Context {
             metadata: kv.metadata,
             json: global.json,
             out,
+            again: Again {
+                sources,
+                verbosity,
+                log: global.log.clone(),
+            },
         };
         if !ctx.filters.is_default() {
             ctx.start_log()?;
@@ -67,11 +82,32 @@ impl Context {
     pub(crate) fn start_log_with(&self, module: &str) -> Result<(), CliError> {
         logging::start(&self.filters.clone().with_progress(module), &self.config)
     }
+
+    /// Reads the configuration once more and sets the log's levels as it now
+    /// says, with a module's progress as [`Context::start_log_with`] has it.
+    /// Nothing else can change while a server runs.
+    pub(crate) fn reload_log(
+        &self,
+        module: &'static str,
+    ) -> impl FnMut() -> Result<(), String> + use<> {
+        let again = self.again.clone();
+        move || {
+            let read = read(&again.sources).map_err(|why| why.line())?;
+            let filters = Filters::new(again.verbosity, &again.log, &read.config);
+            let filters = filters.map_err(|why| why.line())?;
+            logging::change(&filters.with_progress(module));
+            Ok(())
+        }
+    }
 }
 
 /// Reads the configuration that the options before `kv`, and the `-C` after
 /// it, ask for.
 pub(super) fn load(global: &Global, kv_conf: &[String]) -> Result<Loaded, CliError> {
+    read(&sources(global, kv_conf))
+}
+
+fn sources(global: &Global, kv_conf: &[String]) -> Sources {
     fn pairs<'a>(
         words: &'a [String],
         setting: fn(String, String) -> Setting,
@@ -87,14 +123,17 @@ pub(super) fn load(global: &Global, kv_conf: &[String]) -> Result<Loaded, CliErr
     settings.extend(pairs(&global.eval, Setting::Eval));
     settings.extend(pairs(&global.path, Setting::Path));
     settings.extend(conf(kv_conf));
-    let sources = Sources {
+    Sources {
         files: global.cfg.clone(),
         settings,
-    };
+    }
+}
+
+fn read(sources: &Sources) -> Result<Loaded, CliError> {
     let environment = Environment::new(&|name| std::env::var_os(name));
-    config::load(&sources, &environment).map_err(|error| match &error {
+    config::load(sources, &environment).map_err(|error| match &error {
         config::Error::File { path, source }
-            if source.kind() == io::ErrorKind::NotFound && global.cfg.contains(path) =>
+            if source.kind() == io::ErrorKind::NotFound && sources.files.contains(path) =>
         {
             CliError::usage(format!(
                 "Invalid value for '-c' / '--cfg': Path '{}' does not exist.",

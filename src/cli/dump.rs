@@ -12,6 +12,7 @@ use super::exit::{CliError, Exit};
 mod files;
 #[cfg(feature = "mqtt")]
 mod messages;
+mod newest;
 
 /// Tools that need no server
 #[derive(Args)]
@@ -39,6 +40,8 @@ enum DumpCommand {
     Convert(files::ConvertArgs),
     /// Make one compact file of others, or of a part of them
     Merge(files::MergeArgs),
+    /// Make one file of the newest ones that a server has rotated
+    Newest(newest::NewestArgs),
     /// Show where two state files differ
     Diff(files::DiffArgs),
     /// Check state files, and repair them
@@ -95,6 +98,7 @@ pub(super) async fn run(ctx: &Context, args: &DumpArgs) -> Result<Exit, CliError
         DumpCommand::Show(args) => files::show(ctx, args),
         DumpCommand::Convert(args) => files::convert(ctx, args),
         DumpCommand::Merge(args) => files::merge(ctx, args),
+        DumpCommand::Newest(args) => newest::run(ctx, args),
         DumpCommand::Diff(args) => files::diff(ctx, args),
         DumpCommand::Check(args) => files::check(ctx, args),
         DumpCommand::Msg(args) => listen(ctx, &args.topic).await,

@@ -93,6 +93,15 @@ impl CliError {
         self
     }
 
+    /// What is wrong, as one line for a log.
+    pub(super) fn line(&self) -> String {
+        match &self.kind {
+            Kind::Usage(text) | Kind::Rendered(text) => one_line(text),
+            Kind::Setup(cause) | Kind::Failed(cause) => one_line(&cause.to_string()),
+            Kind::ClosedPipe => "nobody reads it".to_owned(),
+        }
+    }
+
     /// Adds what is known about the command line.
     pub(super) fn at(mut self, names: &[String], verbosity: Verbosity) -> Self {
         self.names.get_or_insert_with(|| names.to_vec());

@@ -11,6 +11,8 @@ use super::context::Context;
 use super::exit::{CliError, Exit};
 use super::show::map;
 
+mod rotate;
+
 /// Have a server write its state and its changes to files
 #[derive(Args)]
 #[command(
@@ -20,6 +22,7 @@ use super::show::map;
         moat kv log dest /var/lib/moat/kv/$(date +%Y%m%d).state\n  \
         moat kv log dest -i /var/lib/moat/kv/$(date +%Y%m%d-%H%M).state\n  \
         moat kv log save -f backup.state\n  \
+        moat kv log rotate --dir /var/lib/moat/kv\n  \
         moat kv log list\n  \
         moat kv log stop"
 )]
@@ -34,6 +37,8 @@ enum LogCommand {
     Dest(DestArgs),
     /// Write the state to a file, once
     Save(SaveArgs),
+    /// Go on in the next file of a directory of rotated ones
+    Rotate(rotate::RotateArgs),
     /// Write no more changes
     Stop(StopArgs),
     /// Show which files are written
@@ -103,6 +108,10 @@ pub(super) async fn run(ctx: &Context, args: &LogArgs) -> Result<Exit, CliError>
             let info = client.log_info().await?;
             let info = info.context("this server does not say what it writes")?;
             ctx.show(&described(&info))?;
+            return Ok(Exit::Success);
+        }
+        LogCommand::Rotate(args) => {
+            rotate::run(ctx, &client, args).await?;
             return Ok(Exit::Success);
         }
         LogCommand::Stop(StopArgs {}) => {

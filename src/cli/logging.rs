@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal as _};
+use std::sync::OnceLock;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -17,6 +18,7 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::{Config, Level};
@@ -149,12 +151,23 @@ pub(super) fn start(filters: &Filters, config: &Config) -> Result<(), CliError> 
         .with_writer(io::stderr)
         .with_ansi(colours && stderr.is_terminal())
         .event_format(Line { zone });
-    let log = tracing_subscriber::registry()
-        .with(layer)
-        .with(filters.targets());
-    // Another one is installed already only where a program embeds ours.
-    let _ = log.try_init();
+    let (levels, handle) = reload::Layer::new(filters.targets());
+    let log = tracing_subscriber::registry().with(layer).with(levels);
+    // Another one is installed already if an option asked for it, or where a
+    // program embeds ours.
+    if log.try_init().is_ok() {
+        let set = move |targets| handle.reload(targets).is_ok();
+        let _ = SET_LEVELS.set(Box::new(set));
+    }
     Ok(())
+}
+
+/// Sets the levels of the log that is installed, which is one a process.
+static SET_LEVELS: OnceLock<Box<dyn Fn(Targets) -> bool + Send + Sync>> = OnceLock::new();
+
+/// Logs from now on what these filters say. Returns whether there is a log.
+pub(super) fn change(filters: &Filters) -> bool {
+    SET_LEVELS.get().is_some_and(|set| set(filters.targets()))
 }
 
 /// The form of a line.

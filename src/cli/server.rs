@@ -1,6 +1,6 @@
 //! `moat kv server`: its arguments, their checks, and the call that runs it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -15,7 +15,12 @@ use crate::value::Value;
 
 use super::context::{Context, Verbosity};
 use super::exit::{CliError, Exit};
+use super::keep::keep;
 use super::login::credentials;
+
+/// What tells its progress even if nobody asks for it: a large state takes a
+/// while to fetch.
+const PROGRESS: &str = "moat::server::fetch";
 
 /// Run a server
 #[derive(Args)]
@@ -28,6 +33,7 @@ use super::login::credentials;
         moat kv server -l <(cat /var/lib/moat/*.dkv) $(hostname)\n  \
         moat kv -C server.backend=none server -e -i 42\n  \
         moat kv server -l old.state -s new.state $(hostname)\n  \
+        moat kv server --keep /var/lib/moat/kv $(hostname)\n  \
         moat -c moat.cfg kv server --check"
 )]
 pub(super) struct ServerArgs {
@@ -50,13 +56,7 @@ pub(super) struct ServerArgs {
     load: Vec<PathBuf>,
 
     /// The loaded files are complete: what they lack has been deleted
-    #[arg(
-        short,
-        long,
-        alias = "auth",
-        requires = "load",
-        conflicts_with = "force"
-    )]
+    #[arg(short, long, alias = "auth", conflicts_with = "force")]
     authoritative: bool,
 
     /// Write the state, then all changes, to this file
@@ -66,6 +66,10 @@ pub(super) struct ServerArgs {
     /// Write only changes to it
     #[arg(long, requires = "save")]
     incremental: bool,
+
+    /// Write state files in this directory, the next one every 15 minutes; load the newest if nobody else has data
+    #[arg(long, value_name = "DIR", conflicts_with = "save")]
+    keep: Option<PathBuf>,
 
     /// Start a new network although there is one (-i), or load what can be read of damaged files (-l)
     #[arg(short, long)]
@@ -118,7 +122,12 @@ pub(super) fn run(ctx: &Context, args: &ServerArgs) -> Result<Exit, CliError> {
             .into());
         }
     }
+    if args.authoritative && args.load.is_empty() && args.keep.is_none() {
+        return Err(CliError::usage("'-a' needs '-l' or '--keep'."));
+    }
     let save = save(args)?;
+    let keep = args.keep.as_deref().map(|dir| rotation(dir, kv));
+    let keep = keep.transpose()?;
     if args.check {
         return Ok(Exit::Success);
     }
@@ -129,8 +138,8 @@ pub(super) fn run(ctx: &Context, args: &ServerArgs) -> Result<Exit, CliError> {
             authoritative: args.authoritative,
             force: args.force,
         }),
-        None if kv.server.backend == Backend::None => {
-            return Err(anyhow::anyhow!("nothing to serve: start with -i VALUE or -l FILE").into());
+        None if kv.server.backend == Backend::None && keep.is_none() => {
+            return Err(anyhow::Error::from(ServeError::Nothing).into());
         }
         None => Begin::Join(nodes),
     };
@@ -142,16 +151,18 @@ pub(super) fn run(ctx: &Context, args: &ServerArgs) -> Result<Exit, CliError> {
     };
     options.ways.auth = auth;
     options.files.save = save;
-    // a large state takes a while to fetch
-    ctx.start_log_with("moat::server::fetch")?;
+    options.files.keep = keep;
+    options.files.authoritative = args.authoritative;
+    ctx.start_log_with(PROGRESS)?;
     let quiet = ctx.verbosity == Verbosity::Quiet;
     let out = ctx.out.clone();
-    let ended = server::run(options, move || {
+    let running = move || {
         if !quiet {
             // who started the server may have gone away: it serves all the same
             let _ = out.line("Running.").and_then(|()| out.flush());
         }
-    });
+    };
+    let ended = server::run(options, running, ctx.reload_log(PROGRESS));
     match ended {
         Ok(()) => Ok(Exit::Success),
         Err(why @ ServeError::GaveUp(_)) => {
@@ -169,6 +180,18 @@ fn save(args: &ServerArgs) -> Result<Option<(PathBuf, bool)>, CliError> {
     };
     let path = server::place(path).map_err(|why| anyhow::anyhow!("cannot write {why}"))?;
     Ok(Some((path, !args.incremental)))
+}
+
+/// The directory of rotated files, which must be there.
+fn rotation(dir: &Path, kv: &Kv) -> Result<server::Rotation, CliError> {
+    let dir = std::path::absolute(dir).with_context(|| dir.display().to_string())?;
+    let keep = keep(dir, None, &kv.server.keep)?;
+    keep.sets()?;
+    Ok(server::Rotation {
+        keep,
+        // none would be one after the other
+        period: kv.server.keep.period.get().max(Duration::from_secs(1)),
+    })
 }
 
 /// Where clients connect, as far as the configuration says.
@@ -217,7 +240,7 @@ fn options(kv: &Kv, name: NodeName, begin: Begin, listen: Vec<Listener>) -> serv
                 refuse: config.log.on_error == OnLogError::Refuse,
             },
             dirs: config.log.dirs.clone(),
-            save: None,
+            ..server::Files::default()
         },
         listen: listen.collect(),
         network,

@@ -174,6 +174,8 @@ section! {
         value: Size = Size::mib(8),
         /// State files written while running
         log: Log = Log::default(),
+        /// Directories of rotated state files
+        keep: Keep = Keep::default(),
     }
 }
 
@@ -328,6 +330,23 @@ pub enum OnLogError {
     Continue,
     /// Refuse them
     Refuse,
+}
+
+section! {
+    /// `kv.server.keep`: directories of rotated state files.
+    Keep {
+        /// Time after which the next file is begun
+        period: Seconds = Seconds::whole(900),
+        /// Names of the directories that a full file and its successors share,
+        /// by the time, as strftime has it
+        date: String = "%Y-%m-%d-%H".to_owned(),
+        /// Days for which all of them stay
+        hourly: u32 = 10,
+        /// Days for which the first of each day stays
+        daily: u32 = 45,
+        /// Days for which the first of each month stays
+        monthly: u32 = 400,
+    }
 }
 
 /// Timing of a group of nodes that take turns.

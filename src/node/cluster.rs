@@ -75,6 +75,8 @@ pub enum Begin {
     /// With data that it had before: perhaps not with all that there are by
     /// now, nor with all that it wrote itself
     Again,
+    /// With data that are certainly all it had when it ended
+    Resumed,
     /// Without: it fetches them, from these nodes if they can be reached
     Join(Vec<NodeName>),
 }

@@ -11,6 +11,7 @@ use crate::node::Limits;
 use crate::node::actions::files::FileToken;
 use crate::node::cluster::{Cluster, Fault, Report, skipped};
 use crate::node::dump::Dump;
+use crate::node::journal::Journal;
 use crate::node::merge::{Exhausted, Replica};
 use crate::node::rng::Rng;
 use crate::node::suspend::{Guard, Question, Suspended, Token};
@@ -24,9 +25,6 @@ use crate::path::{self, RawPath};
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Output {
-    /// Append a change to the log. Messages that were sent after this must
-    /// not leave before the log has it.
-    Persist(Event),
     /// Carry this to the other nodes, or to their message broker.
     Carry(Effect),
     /// Messages wait in a session's sink, or it has work that can go on.
@@ -65,7 +63,7 @@ pub enum Output {
 /// Which effects have somewhere to go; others are not made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Effects {
-    /// A log is open: [`Output::Persist`]
+    /// A log is open: [`Machine::swap_journal`]
     pub persist: bool,
 }
 
@@ -114,6 +112,7 @@ pub struct Machine<K> {
     sessions: Vec<Option<Session<K>>>,
     free: Vec<SessionId>,
     outputs: VecDeque<Output>,
+    journal: Journal,
     // room that is used again
     way: Vec<Ix>,
     told: Vec<StreamIx>,
@@ -151,6 +150,7 @@ impl<K: Sink> Machine<K> {
             sessions: Vec::new(),
             free: Vec::new(),
             outputs: VecDeque::new(),
+            journal: Journal::default(),
             way: Vec::new(),
             told: Vec::new(),
             fetched: Vec::new(),
@@ -191,6 +191,13 @@ impl<K: Sink> Machine<K> {
     /// input.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// Takes the changes that are to be logged, for an empty journal. They are
+    /// to be in the log before any message leaves that was sent since the last
+    /// time, and before any output is carried out.
+    pub const fn swap_journal(&mut self, journal: &mut Journal) {
+        std::mem::swap(&mut self.journal, journal);
     }
 
     /// When [`Machine::handle_timeout`] is due.
@@ -622,8 +629,7 @@ impl<K: Sink> Machine<K> {
     /// An entry has changed: log it, tell the peers, tell who watches.
     pub(super) fn changed(&mut self, ix: Ix, origin: Origin) {
         if self.effects.persist {
-            self.outputs
-                .push_back(Output::Persist(self.replica.event(ix)));
+            self.journal.push(&self.replica, ix);
         }
         if origin == Origin::Here {
             self.publish(ix);

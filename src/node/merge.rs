@@ -543,11 +543,14 @@ impl Replica {
     /// Links by name.
     #[must_use]
     pub fn named(&self, links: &[Link]) -> Vec<NamedLink> {
-        let name = |l: &Link| NamedLink {
-            node: self.nodes.name(l.node()).clone(),
-            tick: l.tick(),
-        };
-        links.iter().map(name).collect()
+        self.name_links(links).collect()
+    }
+
+    pub(super) fn name_links(&self, links: &[Link]) -> impl Iterator<Item = NamedLink> {
+        links.iter().map(|link| NamedLink {
+            node: self.nodes.name(link.node()).clone(),
+            tick: link.tick(),
+        })
     }
 
     /// The full path of an entry.

@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use proptest::prelude::*;
 
+use super::journal::{Change, Journal};
 use super::machine::{Effects, Machine, Output, Seed};
 use super::suspend::{Guard, PATIENCE, Question, Token, Verdict};
 use super::time::Timestamp;
@@ -304,10 +305,14 @@ fn a_change_is_logged_before_it_is_told() {
     a.outputs.clear();
     a.machine.attend(client);
     a.ask(client, Request::Write(set(&path(&["x"]), b"\x01")));
-    let kinds: Vec<_> = a.outputs.iter().map(std::mem::discriminant).collect();
+    let mut journal = Journal::default();
+    a.machine.swap_journal(&mut journal);
     let event = a.machine.replica().event(tree::Ix::from_number(2));
+    let logged: Vec<_> = journal.changes().collect();
+    assert_eq!(logged, [Change::of(&event)]);
+    assert_eq!(logged[0].to_event(), event);
+    let kinds: Vec<_> = a.outputs.iter().map(std::mem::discriminant).collect();
     let want = [
-        Output::Persist(event.clone()),
         Output::Carry(Effect::Tell(Box::new(PeerMessage::Update(Update {
             event,
             again: None,

@@ -2,14 +2,16 @@
 //! slow part, and what waits for both.
 
 use std::collections::VecDeque;
-use std::path::PathBuf;
-use std::task::{Context, Poll};
+use std::path::{Path, PathBuf};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::event::{Effect, Event, FileDone, FileJob, PeerMessage, SessionId};
+use crate::event::{Effect, FileDone, FileJob, LogInfo, PeerMessage, SessionId};
+use crate::node::journal::Journal;
 use crate::node::time::Timestamp;
 use crate::node::{Effects, FileToken, Machine};
 use crate::server::disk::{self, Disk};
+use crate::server::rotate::Rotation;
 use crate::store::log::{self, Log, Outcome, Report, Stamp};
 use crate::wire::client::Outbox;
 
@@ -23,6 +25,10 @@ pub struct Files {
     /// The file that takes changes from the start, and whether everything
     /// comes first
     pub save: Option<(PathBuf, bool)>,
+    /// Where files are rotated while clients are served
+    pub keep: Option<Rotation>,
+    /// Whether what is there is complete, if it is loaded
+    pub authoritative: bool,
 }
 
 /// Entries of a file that is begun which are told in one turn: some 20 µs.
@@ -43,6 +49,10 @@ pub(super) struct Writing {
     held: VecDeque<(u64, Effect)>,
     /// Sessions whose bytes wait for the disk
     waiting: Vec<SessionId>,
+    /// Wakes who waits for a file to be begun
+    opener: Waker,
+    /// What is to be logged, and room for it
+    journal: Journal,
     /// A change was logged in this turn.
     pub(super) changed: bool,
     /// The time of day, once it has been asked for in this turn
@@ -68,6 +78,8 @@ impl Writing {
             dirs: files.dirs.clone(),
             held: VecDeque::new(),
             waiting: Vec::new(),
+            opener: Waker::noop().clone(),
+            journal: Journal::default(),
             changed: false,
             wall: None,
         }
@@ -83,6 +95,43 @@ impl Writing {
         }
     }
 
+    /// Has changes written to this file from now on.
+    pub(super) fn open(
+        &mut self,
+        now: Timestamp,
+        machine: &mut Machine<Outbox>,
+        path: PathBuf,
+        full: bool,
+    ) {
+        let info = self.log.info(now);
+        // the first one is tried until it can be written; the others leave
+        // the log where it is
+        let token = info.path.is_some().then(|| machine.file_token());
+        let stamp = stamp(machine, &mut self.wall);
+        self.log.open(now, token, path, full, stamp);
+    }
+
+    /// Whether changes go to this file, once that is known.
+    pub(super) fn poll_open(
+        &mut self,
+        now: Timestamp,
+        path: &Path,
+        cx: &Context<'_>,
+    ) -> Poll<bool> {
+        let info = self.log.info(now);
+        let is_it = |other: &Option<String>| other.as_deref().map(Path::new) == Some(path);
+        if info.waiting > 0 || is_it(&info.next) {
+            self.opener.clone_from(cx.waker());
+            return Poll::Pending;
+        }
+        Poll::Ready(is_it(&info.path) && info.failed.is_none())
+    }
+
+    /// What is written.
+    pub(super) fn info(&self, now: Timestamp) -> LogInfo {
+        self.log.info(now)
+    }
+
     /// Whether changes go to the file that takes them from the start, or
     /// cannot, or there is none.
     pub(super) const fn is_begun(&self) -> bool {
@@ -95,11 +144,18 @@ impl Writing {
         self.wall = None;
     }
 
-    /// A change is to be logged.
-    pub(super) fn change(&mut self, machine: &Machine<Outbox>, event: &Event) {
+    /// Logs what has changed.
+    pub(super) fn take_changes(&mut self, machine: &mut Machine<Outbox>) {
+        machine.swap_journal(&mut self.journal);
+        if self.journal.is_empty() {
+            return;
+        }
         self.changed = true;
         let stamp = stamp(machine, &mut self.wall);
-        self.log.change(event, stamp);
+        for change in self.journal.changes() {
+            self.log.change(&change, stamp);
+        }
+        self.journal.clear();
     }
 
     /// A client, or the server, wants something of the files.
@@ -181,6 +237,7 @@ impl Writing {
                     Outcome::Fault(why) => machine.set_log_fault(why),
                     Outcome::Report(report) => tell(&report),
                 }
+                self.opener.wake_by_ref();
                 is_told = true;
             }
             let Poll::Ready(done) = self.disk.poll(cx) else {
@@ -214,6 +271,11 @@ impl Writing {
             let stamp = stamp(machine, &mut self.wall);
             self.log.handle_timeout(now, stamp);
         }
+    }
+
+    /// Whether there is something to tell a file now.
+    pub(super) fn is_to_tell(&self) -> bool {
+        self.log.is_to_tell()
     }
 
     /// Tells a file that is begun a part of what there is. Returns whether

@@ -4,6 +4,8 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
+use std::path::PathBuf;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -11,7 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::backend::{Backend, Input, NoBackend};
-use crate::event::{Fetch, SessionId};
+use crate::event::{Fetch, LogInfo, SessionId};
 use crate::node::cluster::{self, Fault, Report};
 use crate::node::machine::Seed;
 use crate::node::suspend::Verdict;
@@ -19,7 +21,7 @@ use crate::node::time::Timestamp;
 use crate::node::{Effects, Machine, Output};
 use crate::server::fetch::{self, Ways};
 use crate::server::files::{Holds, Writing};
-use crate::server::{Begin, Load, Options, ServeError};
+use crate::server::{Begin, Load, Options, ServeError, notify};
 use crate::store;
 use crate::wire::client::{Outbox, Windows};
 
@@ -55,6 +57,11 @@ pub(super) struct Inner {
     count: usize,
     waiting: usize,
     ending: bool,
+    /// Nothing more is heard.
+    ended: bool,
+    /// The driver goes on with what is to be told when others have had their
+    /// turn.
+    telling: bool,
     progress: Progress,
     /// States that are to be fetched
     fetches: VecDeque<Fetch>,
@@ -160,6 +167,8 @@ impl Node {
             count: 0,
             waiting: 0,
             ending: false,
+            ended: false,
+            telling: false,
             progress,
             fetches: VecDeque::new(),
             driver: Waker::noop().clone(),
@@ -219,6 +228,42 @@ impl Node {
         Timestamp(u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
+    /// Number of entries.
+    pub(super) fn entries(&self) -> usize {
+        self.peek(|inner| inner.machine.replica().tree().count())
+    }
+
+    /// Whether it has its data.
+    pub(super) fn serves(&self) -> bool {
+        self.peek(|inner| inner.progress.serving)
+    }
+
+    /// What is written to files.
+    pub(super) fn log_info(&self) -> LogInfo {
+        let now = self.now();
+        self.peek(|inner| inner.files.info(now))
+    }
+
+    /// Has changes written to a file, and waits until they are, or cannot be.
+    pub(super) async fn log_to(&self, path: PathBuf, full: bool) -> bool {
+        self.with(|now, inner| {
+            inner
+                .files
+                .open(now, &mut inner.machine, path.clone(), full);
+        });
+        poll_fn(|cx| {
+            let now = self.now();
+            self.peek(|inner| inner.files.poll_open(now, &path, cx))
+        })
+        .await
+    }
+
+    /// How it is, in a line for an operator.
+    pub(super) fn status(&self) -> String {
+        let now = self.now();
+        self.peek(|inner| inner.status(now))
+    }
+
     /// Number of clients.
     pub(super) fn count(&self) -> usize {
         self.peek(|inner| inner.count)
@@ -236,7 +281,11 @@ impl Node {
 
     /// Ends the files that are written.
     pub(super) async fn end_files(&self) {
-        self.with(|_, inner| inner.files.end());
+        self.with(|_, inner| {
+            // nothing may happen any more that would have to be written
+            inner.ended = true;
+            inner.files.end();
+        });
         poll_fn(|cx| {
             loop {
                 let more = self.with(|_, inner| {
@@ -276,8 +325,15 @@ fn load_files(
     machine: &mut Machine<Outbox>,
     chance: u64,
 ) -> Result<cluster::Begin, ServeError> {
-    let loaded = store::load(load, machine)?;
+    let loaded = store::load(load, machine, |text| notify::loading(text))?;
     let is_mine = machine.node().1.is_some();
+    // the last run has ended in order with this file: it wrote nothing else
+    let is_last = is_mine && loaded.writers.last() == Some(&options.name);
+    let is_closed = is_last
+        && load
+            .files
+            .last()
+            .is_some_and(|path| store::take_closed(path).unwrap_or(false));
     let theirs = || {
         let names = loaded.writers.iter().map(|name| format!("'{name}'"));
         match names.collect::<Vec<_>>() {
@@ -292,7 +348,9 @@ fn load_files(
                 theirs: theirs(),
             });
         }
-        machine.begin_again(chance);
+        if !is_closed {
+            machine.begin_again(chance);
+        }
     } else if !is_mine && !load.authoritative {
         tracing::warn!(
             "the files are of {}: waiting for a node to fetch the rest from (-a: there is none)",
@@ -300,7 +358,11 @@ fn load_files(
         );
         return Ok(cluster::Begin::Join(Vec::new()));
     }
-    Ok(cluster::Begin::Again)
+    Ok(if is_closed {
+        cluster::Begin::Resumed
+    } else {
+        cluster::Begin::Again
+    })
 }
 
 impl Inner {
@@ -335,6 +397,37 @@ impl Inner {
         }
         if self.count == 0 {
             self.last.wake_by_ref();
+        }
+    }
+
+    fn status(&self, now: Timestamp) -> String {
+        let entries = self.machine.replica().tree().count();
+        let log = self.files.info(now);
+        let log = match (&log.path, &log.failed) {
+            (None, _) => String::new(),
+            (Some(path), None) => format!(", log {path}"),
+            (Some(_), Some((why, since))) => format!(
+                ", log not written for {} s, {} changes: {why}",
+                since.as_secs(),
+                log.unsaved
+            ),
+        };
+        let Some(cluster) = self.machine.cluster() else {
+            return format!("serving {entries} entries, alone{log}");
+        };
+        let patience = cluster.patience();
+        let members = cluster.members();
+        let me = self.machine.node().0;
+        let others = members.iter().map(|(name, _)| name);
+        let others = others.filter(|name| *name != me && members.is_here(name, now, patience));
+        let others = match others.count() {
+            1 => "1 other node".to_owned(),
+            n => format!("{n} other nodes"),
+        };
+        let way = if cluster.is_up() { "" } else { ", no broker" };
+        match self.progress.serving {
+            false => format!("waiting for data, {others}{way}"),
+            true => format!("serving {entries} entries, {others}{way}{log}"),
         }
     }
 
@@ -382,10 +475,7 @@ impl Inner {
             while let Some(effect) = self.files.let_go() {
                 self.backend.take(effect);
             }
-            while let Some(output) = self.machine.poll_output() {
-                self.carry_out(now, output);
-                is_told = true;
-            }
+            is_told |= self.drain(now);
             if !is_told {
                 break;
             }
@@ -408,6 +498,11 @@ impl Inner {
             }
             is_ready
         });
+        // the disk may have made room in anybody's turn, and only the driver
+        // tells files what there is
+        if !self.telling && self.files.is_to_tell() {
+            self.driver.wake_by_ref();
+        }
         // whatever came may have set a deadline, whether or not it also had
         // something done
         if let Some(due) = self.next_timeout()
@@ -448,8 +543,9 @@ impl Inner {
 
     fn take_turns(&mut self, now: Timestamp) {
         for _ in 0..INPUTS {
-            while let Some(output) = self.machine.poll_output() {
-                self.carry_out(now, output);
+            self.drain(now);
+            if self.ended {
+                return;
             }
             match self.backend.poll(&mut Context::from_waker(&self.driver)) {
                 Poll::Pending => return,
@@ -462,10 +558,20 @@ impl Inner {
                 Poll::Ready(Input::Gap) => self.machine.handle_gap(now),
             }
         }
+        self.drain(now);
+        self.driver.wake_by_ref();
+    }
+
+    /// Logs what has changed, and does what the machine says is to be done.
+    /// Returns whether anything was.
+    fn drain(&mut self, now: Timestamp) -> bool {
+        self.files.take_changes(&mut self.machine);
+        let mut any = false;
         while let Some(output) = self.machine.poll_output() {
             self.carry_out(now, output);
+            any = true;
         }
-        self.driver.wake_by_ref();
+        any
     }
 
     fn carry_out(&mut self, now: Timestamp, output: Output) {
@@ -488,7 +594,6 @@ impl Inner {
                 let no = Verdict::Fail("no script engine".to_owned());
                 self.machine.handle_verdict(now, token, no);
             }
-            Output::Persist(event) => self.files.change(&self.machine, &event),
             Output::File { token, job } => self.files.job(now, &mut self.machine, token, job),
             Output::Fetch(fetch) => {
                 self.fetches.push_back(fetch);
@@ -537,7 +642,7 @@ async fn fetch(node: Rc<Node>, wanted: Fetch) {
 /// Lets time pass for the machine, and brings what comes from the others.
 pub(super) async fn drive(node: Rc<Node>) {
     let mut timer = None;
-    let mut again: Option<std::pin::Pin<Box<dyn Future<Output = ()>>>> = None;
+    let mut again: Option<Pin<Box<dyn Future<Output = ()>>>> = None;
     let mut fetching = JoinSet::new();
     poll_fn(|cx| {
         loop {
@@ -548,14 +653,23 @@ pub(super) async fn drive(node: Rc<Node>) {
                 inner.files.handle_timeout(now, &inner.machine);
             });
             // a file is told in slices, between which clients have their turn
-            if node.with(|_, inner| inner.files.tell_some(&mut inner.machine)) {
-                again.get_or_insert_with(|| Box::pin(tokio::task::yield_now()));
-            }
-            if let Some(next) = &mut again
-                && next.as_mut().poll(cx).is_ready()
+            if again
+                .as_mut()
+                .is_some_and(|next| next.as_mut().poll(cx).is_ready())
             {
                 again = None;
-                continue;
+            }
+            if again.is_none() {
+                let more = node.with(|_, inner| {
+                    inner.telling = inner.files.tell_some(&mut inner.machine);
+                    inner.telling
+                });
+                if more {
+                    // also those whom the system has something for
+                    let mut next = Box::pin(tokio::task::yield_now());
+                    let _ = next.as_mut().poll(cx);
+                    again = Some(next);
+                }
             }
             // and what came may have set another deadline
             let due = node.peek(|inner| {
@@ -660,6 +774,39 @@ mod tests {
         };
         let node = Node::start(&options, Some(Box::new(heard.clone())), Vec::new());
         Rc::new(node.expect("it can start"))
+    }
+
+    /// Files are told what there is by whoever keeps the time. Once only the
+    /// disk woke it, and if the disk's answer was taken in somebody else's
+    /// turn the file was never told anything, and its client never answered.
+    #[test]
+    fn a_file_that_is_to_be_told_something_wakes_who_tells_it() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let _context = runtime.enter();
+        let flag = Arc::new(Flag::default());
+        let waker = Waker::from(Arc::clone(&flag));
+        let mut cx = Context::from_waker(&waker);
+        let node = start(&Heard::default());
+        let mut driver = pin!(drive(Rc::clone(&node)));
+        assert!(driver.as_mut().poll(&mut cx).is_pending());
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        // its file cannot be there so soon, but has to be told all the same
+        flag.0.store(false, Ordering::Relaxed);
+        node.with(|now, inner| {
+            inner
+                .files
+                .open(now, &mut inner.machine, path.clone(), true);
+        });
+        assert!(flag.0.load(Ordering::Relaxed), "nobody would tell it");
+        assert!(node.peek(|inner| inner.files.is_to_tell()));
+        // which is not done over and over: all is told soon
+        while node.peek(|inner| inner.files.is_to_tell()) {
+            assert!(driver.as_mut().poll(&mut cx).is_pending());
+        }
     }
 
     /// An answer to a hello is due after a moment, and until then nothing is

@@ -1,11 +1,14 @@
 //! What the simulator knows of `node::Machine`: everything it says to one
 //! and hears from one passes here.
 
+use std::collections::VecDeque;
+
 use crate::event::{
     Effect, Event, Fetch, Fetched, Hail, Handle, Info, NodeInfo, NodeName, PeerMessage, Request,
     Say, SessionId, Settings, StateWanted, Tock,
 };
 use crate::node::cluster::{Begin, Fault, Options};
+use crate::node::journal::Journal;
 use crate::node::machine::Seed;
 use crate::node::merge::Replica;
 use crate::node::time::Timestamp;
@@ -58,6 +61,9 @@ pub(super) enum Want {
 /// One node's machine.
 #[derive(Debug)]
 pub(super) struct Host {
+    journal: Journal,
+    /// What is to be logged before anything else is done
+    logged: VecDeque<Event>,
     machine: Machine<Ear>,
     boot: u64,
 }
@@ -104,15 +110,25 @@ impl Host {
         machine.set_network(now, options, begin);
         Self {
             machine,
+            journal: Journal::default(),
+            logged: VecDeque::new(),
             boot: birth.boot,
         }
     }
 
     pub(super) fn want(&mut self) -> Option<Want> {
+        if self.logged.is_empty() {
+            self.machine.swap_journal(&mut self.journal);
+            let changes = self.journal.changes();
+            self.logged.extend(changes.map(|change| change.to_event()));
+            self.journal.clear();
+        }
+        if let Some(event) = self.logged.pop_front() {
+            return Some(Want::Persist(event));
+        }
         loop {
             return Some(match self.machine.poll_output()? {
                 Output::Carry(Effect::Tell(message)) => Want::Tell(message),
-                Output::Persist(event) => Want::Persist(event),
                 Output::Ready(session) => Want::Ready(session),
                 Output::Fetch(fetch) => Want::Fetch(fetch),
                 Output::Serve => Want::Serve,

@@ -1,5 +1,6 @@
 //! A server's data from files, before it is connected to anybody.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -31,12 +32,17 @@ pub struct Loaded {
     pub writers: Vec<NodeName>,
 }
 
-/// Loads files into a machine that has not begun yet.
+/// Loads files into a machine that has not begun yet; a long load says every
+/// other second to `far` how far it is.
 ///
 /// # Errors
 /// If one of them cannot be read, or is no state file, or is damaged while
 /// force is not allowed. What is missing at the end of a file is no error.
-pub fn load<K: Sink>(load: &Load, machine: &mut Machine<K>) -> Result<Loaded, StoreError> {
+pub fn load<K: Sink>(
+    load: &Load,
+    machine: &mut Machine<K>,
+    mut far: impl FnMut(&dyn Display),
+) -> Result<Loaded, StoreError> {
     let mut loaded = Loaded::default();
     for path in &load.files {
         let name = path.display();
@@ -54,8 +60,9 @@ pub fn load<K: Sink>(load: &Load, machine: &mut Machine<K>) -> Result<Loaded, St
                 Record::Books(books) => {
                     machine.handle_info(&books.info, books.tock.unwrap_or_default());
                     if let Some(node) = &books.node
-                        && !loaded.writers.contains(node)
+                        && loaded.writers.last() != Some(node)
                     {
+                        loaded.writers.retain(|name| name != node);
                         loaded.writers.push(node.clone());
                     }
                 }
@@ -64,7 +71,9 @@ pub fn load<K: Sink>(load: &Load, machine: &mut Machine<K>) -> Result<Loaded, St
             // a clock is slow beside a record
             if count.is_multiple_of(4096) && told.elapsed() >= OFTEN {
                 told = now();
-                tracing::info!("{name}: {count} records, {} MiB read", read >> 20);
+                let text = format_args!("{name}: {count} records, {} MiB read", read >> 20);
+                tracing::info!("{text}");
+                far(&text);
             }
             Ok::<_, StoreError>(())
         })?;

@@ -18,9 +18,10 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::event::{Event, FileDone, LogInfo};
+use crate::event::{FileDone, LogInfo};
 use crate::node::FileToken;
 use crate::node::dump::{Scope, Told};
+use crate::node::journal::Change;
 use crate::node::time::Timestamp;
 
 use open::Open;
@@ -247,11 +248,7 @@ impl Log {
         info
     }
 
-    fn add(&mut self, now: Timestamp, mut job: Job, stamp: Stamp<'_>) {
-        if self.failure.is_some() && job.what == (What::Log { full: false }) {
-            // what is in no file yet must be in this one
-            job.what = What::Log { full: true };
-        }
+    fn add(&mut self, now: Timestamp, job: Job, stamp: Stamp<'_>) {
         let is_current = |open: &Open| open.path == job.path;
         if self.waiting.len() >= JOBS {
             let why = Trouble::new("too many files are to be written");
@@ -277,9 +274,13 @@ impl Log {
         if self.next.is_some() || self.stopping.is_some() {
             return;
         }
-        let Some(job) = self.waiting.pop_front() else {
+        let Some(mut job) = self.waiting.pop_front() else {
             return;
         };
+        if self.failure.is_some() && job.what == (What::Log { full: false }) {
+            // what is in no file yet must be in this one
+            job.what = What::Log { full: true };
+        }
         self.last_id += 1;
         let file = FileId(self.last_id);
         self.ops.push_back(Op::Create {
@@ -324,6 +325,19 @@ impl Log {
             });
         }
         None
+    }
+
+    /// Whether something is to be told now: begun, or gone on with.
+    #[must_use]
+    pub fn is_to_tell(&self) -> bool {
+        match self.telling {
+            Some(_) => self.may_tell(),
+            None => {
+                let is_next = |next: &Building| next.phase == Phase::Telling;
+                let of_current = self.books_wanted || self.stopping.is_some();
+                (of_current && self.current.is_some()) || self.next.as_ref().is_some_and(is_next)
+            }
+        }
     }
 
     /// Whether something is being told, and may go on.
@@ -396,7 +410,7 @@ impl Log {
     }
 
     /// A change has happened.
-    pub fn change(&mut self, event: &Event, stamp: Stamp<'_>) {
+    pub fn change(&mut self, event: &Change<'_>, stamp: Stamp<'_>) {
         self.number += 1;
         if let Some(failure) = &mut self.failure {
             failure.unsaved += 1;
@@ -482,13 +496,15 @@ impl Log {
         if open.is_ahead && self.books_due.is_none() {
             self.books_due = Some(now.after(BOOKS));
         }
-        let is_ahead = open.written > open.synced;
         match self.options.sync {
             Sync::Never => {}
             Sync::Always => self.sync(),
             Sync::Within(time) => {
-                if is_ahead && self.sync_due.is_none() && open.syncing.is_none() {
+                if open.is_dirty() && self.sync_due.is_none() {
                     self.sync_due = Some(now.after(time));
+                }
+                if self.sync_due.is_some_and(|due| due <= now) {
+                    self.sync();
                 }
             }
         }
@@ -512,7 +528,10 @@ impl Log {
     pub fn next_timeout(&self) -> Option<Timestamp> {
         let retry = self.failure.as_ref().map(|failure| failure.retry);
         let retry = retry.filter(|_| self.next.is_none());
-        let all = [self.sync_due, self.books_due, self.away, retry];
+        // one sync after the other
+        let is_syncing = self.current.as_ref().is_some_and(|o| o.syncing.is_some());
+        let sync = self.sync_due.filter(|_| !is_syncing);
+        let all = [sync, self.books_due, self.away, retry];
         all.into_iter().flatten().min()
     }
 
@@ -523,7 +542,6 @@ impl Log {
             self.away = None;
         }
         if is_due(self.sync_due) {
-            self.sync_due = None;
             self.sync();
         }
         if let Some(failure) = &mut self.failure
@@ -746,6 +764,17 @@ impl Log {
             file: open.id,
             len: open.written.len,
         });
+        // what would only go on from the failed one begins anew
+        if let Some(next) = self
+            .next
+            .take_if(|next| !next.open.full && !next.takes_changes)
+        {
+            if self.telling == Some(Telling::Next) {
+                self.telling = None;
+            }
+            self.ops.push_back(Op::Remove { file: next.open.id });
+            self.waiting.push_front(next.job);
+        }
         if self.telling == Some(Telling::Current) {
             self.telling = None;
         }
@@ -804,3 +833,6 @@ fn append(open: &mut Open, ops: &mut VecDeque<Op>) {
         ops.push_back(Op::Append { file, bytes });
     }
 }
+
+#[cfg(test)]
+mod tests;

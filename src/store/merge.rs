@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use crate::event::{Event, NodeInfo, NodeName, StateWanted, Tock};
+use crate::node::journal::Change;
 use crate::node::merge::Replica;
 use crate::node::tree::Ix;
 use crate::path::{PathRef, RawPath};
@@ -182,7 +183,7 @@ impl Merged {
                 writer.entry(&mut out, &event);
             } else {
                 // so that an older value which comes later stays deleted
-                writer.change(&mut out, &event);
+                writer.change(&mut out, &Change::of(&event));
             }
             if out.len() >= PIECE {
                 put(&out)?;

@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use moat::event::{ChainEnd, Event, NamedLink, NodeName, Tick, Tock};
+use moat::node::journal::Journal;
 use moat::node::machine::{Machine, Seed};
 use moat::node::time::Timestamp;
 use moat::node::tree::Ix;
-use moat::node::{Effects, Limits, Output};
+use moat::node::{Effects, Limits};
 use moat::path::RawPath;
 use moat::store::log::{FileId, Log, Op, Options, Stamp, Sync};
 use moat::store::{Load, beside, load};
@@ -267,10 +268,10 @@ impl Run {
         let persist = self.log.takes_changes();
         self.machine.set_effects(Effects { persist });
         self.machine.handle_loaded(&event);
-        while let Some(output) = self.machine.poll_output() {
-            if let Output::Persist(event) = output {
-                self.log(|log, _, stamp| log.change(&event, stamp));
-            }
+        let mut journal = Journal::default();
+        self.machine.swap_journal(&mut journal);
+        for change in journal.changes() {
+            self.log(|log, _, stamp| log.change(&change, stamp));
         }
     }
 
@@ -342,7 +343,7 @@ impl Run {
             authoritative: false,
             force: false,
         };
-        load(&wanted, &mut found).unwrap_or_else(|why| panic!("at {:?}: {why}", self.now));
+        load(&wanted, &mut found, |_| {}).unwrap_or_else(|why| panic!("at {:?}: {why}", self.now));
         self.crashes += 1;
         let promised = self.promised();
         let mut last = BTreeMap::new();

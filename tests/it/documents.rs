@@ -53,6 +53,7 @@ fn files_that_documents_name_exist() {
         "SECURITY.md",
         "docs/dependencies.md",
         "docs/formats.md",
+        "docs/operations.md",
         "tests/reference/README.md",
         "tests/vectors/README.md",
     ];

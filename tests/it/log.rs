@@ -197,6 +197,46 @@ fn a_server_writes_from_its_start() {
     assert_eq!(values.len(), 3, "{values:?}");
 }
 
+/// Only a file that its server closed when it ended says that nothing was
+/// written behind it, and only to one start.
+#[test]
+fn a_clean_end_lets_the_next_run_go_on_at_once() {
+    let dir = dir();
+    let file = dir.path().join("log");
+    let args = ["-l", text(&file), "-s", text(&file)];
+    let tick = |server: &Server| {
+        let mut conn = Conn::open(server.port);
+        conn.set(&["a"], json!(1));
+        let state = conn.request(json!({"action": "get_state", "nodes": true}));
+        state["nodes"]["rec"].as_u64().unwrap()
+    };
+    let end = |mut server: Server| {
+        server.process.signal(Signal::TERM);
+        server.process.wait(PATIENCE).unwrap();
+    };
+    let first = Server::with(&Options::begun("rec", &["-i", "Root", "-s", text(&file)]));
+    assert_eq!(tick(&first), 2);
+    end(first);
+    let again = Server::with(&Options::begun("rec", &args));
+    assert_eq!(tick(&again), 3);
+    drop(again);
+    let killed = Server::with(&Options::begun("rec", &args));
+    let far = tick(&killed);
+    assert!(far > 1 << 20, "{far}");
+    // one that the server has left for another is no last one
+    let other = dir.path().join("other");
+    ok(&killed, &["log", "dest", text(&other)]);
+    end(killed);
+    let from_old = Server::with(&Options::begun("rec", &["-l", text(&file)]));
+    assert!(tick(&from_old) > far + (1 << 20));
+    // what has been used once, by whoever saves nothing, is not used again
+    let once = Server::with(&Options::begun("rec", &["-l", text(&other)]));
+    assert_eq!(tick(&once), far + 1);
+    drop(once);
+    let twice = Server::with(&Options::begun("rec", &["-l", text(&other)]));
+    assert!(tick(&twice) > far + (1 << 20));
+}
+
 #[test]
 fn files_are_written_where_they_do_no_harm() {
     let dir = dir();

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use moat::event::{NodeName, Tick, Tock};
 use moat::msgpack::EXT_BIG;
 use moat::node::Limits;
+use moat::node::journal::Change;
 use moat::node::machine::{Machine, Seed};
 use moat::node::tree::Ix;
 use moat::wire::client::Outbox;
@@ -68,7 +69,7 @@ fn read(bytes: &[u8], piece: usize) -> Vec<Told> {
         told.push(match found {
             Found::Event(event) => {
                 let mut out = Vec::new();
-                Writer::new().change(&mut out, event);
+                Writer::new().change(&mut out, &Change::of(event));
                 Told::Event(out)
             }
             Found::Books(books) => Told::Books(books.tock),
@@ -217,7 +218,7 @@ fn records_are_written_as_the_original_writes_them() {
                     writer.entry(&mut out, event);
                 }
                 Found::Event(event) => {
-                    writer.change(&mut out, event);
+                    writer.change(&mut out, &Change::of(event));
                     // ours say that there is no value, where the original
                     // loses the deletion
                     if event.value.is_none() {

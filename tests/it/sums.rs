@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use moat::node::journal::Change;
 use moat::store::{Mismatch, Problem, Record, StoreError, Sums, beside, records};
 use moat::wire::state::{Reader, Writer};
 use serde_json::{Value as Json, json};
@@ -62,7 +63,7 @@ fn read(file: &Path, force: bool) -> Result<Told, StoreError> {
     records(file, force, tell, |_, record| {
         let mut out = Vec::new();
         match record {
-            Record::Event(event) => Writer::new().change(&mut out, event),
+            Record::Event(event) => Writer::new().change(&mut out, &Change::of(event)),
             Record::Books(books) => Writer::new().books(&mut out, books),
         }
         told.push(out);

@@ -13,6 +13,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::{CliError, Exit};
 use crate::cli::show::{decode, map};
 use crate::event::{ChainEnd, Event, NamedLink, NodeInfo, NodeName, Tick, TickSet, Tock};
+use crate::node::journal::Change;
 use crate::path::{Path, RawPath};
 use crate::store::{self, Cut, Merged, NewFile, Record, StoreError};
 use crate::text::{json, yaml_in};
@@ -180,7 +181,7 @@ impl CutArgs {
     }
 }
 
-fn tell_problems(ctx: &Context, merged: &Merged) {
+pub(super) fn tell_problems(ctx: &Context, merged: &Merged) {
     for problem in &merged.problems {
         ctx.out.note(&problem.to_string());
     }
@@ -409,7 +410,7 @@ fn record(
     reader.end();
     match reader.poll() {
         Some(Found::Event(event)) if event.value.is_some() => writer.entry(out, event),
-        Some(Found::Event(event)) => writer.change(out, event),
+        Some(Found::Event(event)) => writer.change(out, &Change::of(event)),
         Some(Found::Books(books)) => writer.books(out, books),
         _ => anyhow::bail!("it is neither an entry nor bookkeeping"),
     }
@@ -426,7 +427,7 @@ pub(super) fn merge(ctx: &Context, args: &MergeArgs) -> Result<Exit, CliError> {
     Ok(Exit::Success)
 }
 
-fn write_merged(
+pub(super) fn write_merged(
     ctx: &Context,
     merged: &Merged,
     node: Option<&str>,

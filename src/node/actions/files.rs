@@ -6,7 +6,7 @@ use crate::node::Machine;
 use crate::node::machine::{Output, Parts};
 
 /// Names a [`FileJob`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct FileToken(u64);
 
 impl<K: Sink> Machine<K> {
@@ -15,6 +15,13 @@ impl<K: Sink> Machine<K> {
         if let Some(session) = self.session(id) {
             session.view.set_local();
         }
+    }
+
+    /// A name for what the shell wants by itself.
+    pub const fn file_token(&mut self) -> FileToken {
+        let token = FileToken(self.next_token);
+        self.next_token += 1;
+        token
     }
 
     /// `log`, `save`, `get_log`
@@ -32,8 +39,7 @@ impl<K: Sink> Machine<K> {
         } else {
             view.may_have_files()?;
         }
-        let token = FileToken(self.next_token);
-        self.next_token += 1;
+        let token = self.file_token();
         self.files.insert(token, (id, handle.clone()));
         self.push_output(Output::File { token, job });
         Ok(())

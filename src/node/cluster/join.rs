@@ -45,13 +45,24 @@ pub(super) enum Phase {
     Founding {
         /// It serves then if there is no broker
         until: Timestamp,
-        /// It has them from an earlier run.
-        again: bool,
+        /// Where it has them from
+        from: Source,
     },
     /// It has none
     Joining(Joining),
     /// It has its data.
     Ready,
+}
+
+/// Where a node has its data from that begins with some.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// They are new.
+    New,
+    /// An earlier run, which may have written more
+    Earlier,
+    /// An earlier run that has written no more
+    Last,
 }
 
 #[derive(Debug)]
@@ -68,11 +79,14 @@ pub(super) struct Joining {
 
 impl Phase {
     pub(super) fn new(now: Timestamp, begin: Begin, cycle: Duration) -> Self {
+        let founding = |from| Self::Founding {
+            until: now.after(ALONE),
+            from,
+        };
         match begin {
-            Begin::First | Begin::Again => Self::Founding {
-                until: now.after(ALONE),
-                again: begin == Begin::Again,
-            },
+            Begin::First => founding(Source::New),
+            Begin::Again => founding(Source::Earlier),
+            Begin::Resumed => founding(Source::Last),
             Begin::Join(wanted) => Self::Joining(Joining {
                 candidates: wanted.iter().cloned().collect(),
                 wanted,
@@ -80,6 +94,17 @@ impl Phase {
                 again_at: now.after(cycle),
             }),
         }
+    }
+
+    /// Whether a new network is being founded.
+    const fn is_founding(&self) -> bool {
+        matches!(
+            self,
+            Self::Founding {
+                from: Source::New,
+                ..
+            }
+        )
     }
 
     pub(super) const fn is_new(&self) -> bool {
@@ -275,7 +300,7 @@ impl Cluster {
     /// The first node of a network ends if there is one already: some node
     /// has data that it cannot have from this one.
     fn refuse_to_found(&mut self, node: &NodeName) {
-        let founded = self.founded || matches!(self.phase, Phase::Founding { again: false, .. });
+        let founded = self.founded || self.phase.is_founding();
         let early = self
             .first_up
             .is_none_or(|at| self.now.since(at) <= self.patience());
@@ -373,11 +398,17 @@ impl Cluster {
     }
 
     fn become_ready(&mut self, replica: &mut Replica) {
-        let founded = matches!(self.phase, Phase::Founding { again: false, .. });
-        if !founded {
+        let founded = self.phase.is_founding();
+        match self.phase {
+            Phase::Founding {
+                from: Source::New, ..
+            } => {}
+            Phase::Founding {
+                from: Source::Last, ..
+            } => self.go_on_behind(replica, 0),
             // this name may have been here before, and what it wrote last may
             // be known to nobody who could be asked
-            self.skip_ticks(replica);
+            _ => self.skip_ticks(replica),
         }
         self.phase = Phase::Ready;
         let tick = replica.tick().unwrap_or_default();
@@ -393,8 +424,14 @@ impl Cluster {
 
     /// Goes on far behind the last tick of this name that is known.
     fn skip_ticks(&mut self, replica: &mut Replica) {
+        let behind = skipped(&mut self.rng);
+        self.go_on_behind(replica, behind);
+    }
+
+    /// Goes on so many ticks behind the last one of this name that is known.
+    fn go_on_behind(&mut self, replica: &mut Replica, behind: u64) {
         let Tick(tick) = replica.tick().unwrap_or_default();
-        let last = tick + skipped(&mut self.rng);
+        let last = tick + behind;
         replica.begin_after(Tick(last));
         if self.own_tick > self.begun_after {
             let own = self.begun_after.0 + 1..=self.own_tick.0;
@@ -402,8 +439,10 @@ impl Cluster {
         }
         self.begun_after = Tick(last);
         self.own_tick = Tick(last);
-        let skipped = self.skipped.get_or_insert_default();
-        skipped.insert_range(tick + 1..=last);
+        if behind > 0 {
+            let skipped = self.skipped.get_or_insert_default();
+            skipped.insert_range(tick + 1..=last);
+        }
     }
 
     /// If somebody knows of a later tick of this name than this run has used,

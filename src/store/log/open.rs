@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::path::PathBuf;
 
-use crate::event::{Event, NodeName, Tick, Tock};
+use crate::event::{NodeName, Tick, Tock};
 use crate::node::dump::Told;
+use crate::node::journal::Change;
 use crate::node::time::Timestamp;
 use crate::store::Sums;
 use crate::wire::state::Writer;
@@ -125,7 +126,7 @@ impl Open {
     }
 
     /// Change `number` of all.
-    pub(super) fn change(&mut self, event: &Event, number: u64, stamp: Stamp<'_>) {
+    pub(super) fn change(&mut self, event: &Change<'_>, number: u64, stamp: Stamp<'_>) {
         self.tell_time(stamp);
         let before = self.buffer.len();
         self.writer.change(&mut self.buffer, event);
@@ -147,6 +148,12 @@ impl Open {
             self.is_ahead = false;
         }
         self.count(before);
+    }
+
+    /// Whether something has been written since what is durable, or is being
+    /// made so.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.written > self.syncing.unwrap_or(self.synced)
     }
 
     /// What has been handed over is to be made durable, if that is not so

@@ -3,6 +3,7 @@
 use crate::event::{self, Chain, ChainEnd, Event, NodeName, Tick, Tock};
 use crate::msgpack::{EXT_PATH, write};
 use crate::node::dump::Told;
+use crate::node::journal::Change;
 use crate::path::{PathRef, RawPath};
 use crate::wire::cluster::encode::{put_chain, put_links, put_sets, put_tick_map};
 use crate::wire::state::Books;
@@ -173,13 +174,13 @@ impl Writer {
     /// A change. One that deletes has the value "not given", which the
     /// original takes for none: of a record without a value it makes
     /// bookkeeping, and loses the deletion.
-    pub fn change(&mut self, out: &mut Vec<u8>, event: &Event) {
+    pub fn change(&mut self, out: &mut Vec<u8>, event: &Change<'_>) {
         let is_alone = event.chain.len() == 1 && event.end == ChainEnd::Cut;
         write::map(out, 7 - usize::from(is_alone));
-        put_links(out, &event.chain, event.end);
-        let depth = self.put_path(out, event.path.as_ref());
+        put_links(out, event.chain, event.end);
+        let depth = self.put_path(out, event.path);
         write::str(out, "value");
-        match &event.value {
+        match event.value {
             Some(value) => out.extend_from_slice(value),
             None => out.extend_from_slice(DELETED),
         }

@@ -1,11 +1,14 @@
 //! Servers that begin with what a state file holds, beside others that know
 //! more, less, or the same.
 
+#![allow(clippy::print_stderr)] // tests say what they saw
+
 use std::path::{Path, PathBuf};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
+use super::load::{Account, Writer, check};
 use crate::support::conn::Conn;
 use crate::support::network::{AGREEMENT, Held, Network, Node, agree};
 use crate::support::original::Broker;
@@ -29,11 +32,163 @@ pub(crate) fn add(tests: &mut Tests, broker_port: u16) {
         Needs::Mosquitto,
         move || anothers_file_waits_for_a_node(broker_port),
     );
+    for mode in [Mode::Hybrid, Mode::Master] {
+        let name = match mode {
+            Mode::Hybrid => "network::a_site_without_power_comes_back",
+            Mode::Master => "network::a_site_without_power_comes_back_from_files_alone",
+        };
+        tests.add(name, Needs::Mosquitto, move || {
+            a_site_without_power_comes_back(mode);
+        });
+    }
+    tests.add(
+        "network::a_running_log_goes_to_the_original",
+        Needs::Original,
+        a_running_log_goes_to_the_original,
+    );
     tests.add(
         "network::files_go_to_the_original_and_back",
         Needs::Original,
         files_go_to_the_original_and_back,
     );
+}
+
+/// How nodes start that have files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    /// They ask the others first; if nobody answers, they begin with theirs.
+    Hybrid,
+    /// They begin with theirs at once, and take them for complete.
+    Master,
+}
+
+/// Three nodes and their broker lose their power at once, while clients write
+/// to all of them. One node keeps nothing. Nothing that was acknowledged by
+/// those that do is lost, nor what they had heard of.
+fn a_site_without_power_comes_back(mode: Mode) {
+    let folder = tempfile::tempdir().expect("a directory");
+    let file = |name: &str| {
+        let path = folder.path().join(name);
+        path.to_str().expect("a text").to_owned()
+    };
+    let broker_port = free_port();
+    let start_broker = || Broker::start_at(broker_port, "").unwrap_or_else(|e| panic!("{e}"));
+    let broker = start_broker();
+    let network = Network::at(broker_port);
+    let [a_file, b_file] = ["a", "b"].map(file);
+    let a = network.begin("a", &["-i", "Testing", "-s", &a_file]);
+    let a = a.serving();
+    let b = network.begin("b", &["-s", &b_file]).serving();
+    let c = network.join("c");
+    let start = |node: &Node| Writer::start(&node.name, node.port);
+    let writers = [start(&a), start(&b), start(&c)];
+    writers.iter().for_each(|writer| writer.go_on(200));
+    let mut nodes = [a, b, c];
+    for node in &mut nodes {
+        node.process.signal(Signal::KILL);
+    }
+    drop(broker);
+    for node in &mut nodes {
+        node.kill();
+    }
+    let accounts: Vec<Account> = writers.into_iter().map(Writer::stop).collect();
+    drop(nodes);
+
+    let _broker = start_broker();
+    let again = |name: &str, file: &str| {
+        if mode == Mode::Master {
+            return network.begin(name, &["-a", "-l", file, "-s", file]);
+        }
+        let first = network.begin(name, &["--give-up", "3", "-s", &format!("{file}.new")]);
+        let ended = first.process.output(AGREEMENT);
+        let ended = ended.unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(ended.code(), 75, "{ended:?}");
+        network.begin(name, &["-l", file, "-s", file])
+    };
+    let (a, b) = std::thread::scope(|scope| {
+        let a = scope.spawn(|| again("a", &a_file));
+        let b = again("b", &b_file);
+        (a.join().expect("it starts"), b)
+    });
+    let (a, b) = (a.serving(), b.serving());
+    let c = network.join("c");
+    let held = agree(&[&a, &b, &c]);
+    // what only the node without a file had, and what one had not told yet
+    // that has been superseded by it since
+    let lost = check(&held, &accounts, |write| write.head.1 == "c");
+    eprintln!("{lost} lost with the node that has no file");
+    for node in [&a, &b, &c] {
+        Conn::open(node.port).set(&["after", &node.name], json!(1));
+    }
+    agree(&[&a, &b, &c]);
+    for node in [a, b, c] {
+        node.end();
+    }
+}
+
+/// What a server of ours writes while it runs is what one of the original
+/// begins with, whatever had happened: the same values, ticks and chains.
+fn a_running_log_goes_to_the_original() {
+    let folder = tempfile::tempdir().expect("a directory");
+    let file = |name: &str| {
+        let path = folder.path().join(name);
+        path.to_str().expect("a text").to_owned()
+    };
+    let broker_port = free_port();
+    let _broker = Broker::start_at(broker_port, "").unwrap_or_else(|e| panic!("{e}"));
+    let network = Network::at(broker_port);
+    let [first, second, third] = ["first", "second", "third"].map(file);
+    let ann = network.begin("ann", &["-i", "Testing", "-s", &first]);
+    let ann = ann.serving();
+    let bob = network.join("bob");
+    let done = |node: &Node, request: Value| {
+        let reply = Conn::open(node.port).request(request);
+        assert!(reply.get("error").is_none(), "{reply}");
+    };
+    let set = |node: &Node, path: Value, value: Value| {
+        done(
+            node,
+            json!({"action": "set_value", "path": path, "value": value}),
+        );
+    };
+    let delete = |node: &Node, path: Value| {
+        done(node, json!({"action": "delete_value", "path": path}));
+    };
+    for n in 0..50 {
+        set(&ann, json!(["n", n % 7, n]), json!({"by": "ann", "n": n}));
+        set(&bob, json!(["n", n % 5, n]), json!(n));
+    }
+    set(&ann, json!([{"$bin": "00ff"}, "ü", 1.5]), json!(null));
+    delete(&ann, json!(["n", 1, 1]));
+    delete(&bob, json!(["n", 2, 2]));
+    set(&bob, json!(["n", 2, 2]), json!("back"));
+    agree(&[&ann, &bob]);
+    // files that go on where the last one ended
+    done(&ann, json!({"action": "log", "path": second}));
+    delete(&bob, json!(["n", 3, 3]));
+    set(&ann, json!(["n", 1, 1]), json!("back, too"));
+    delete(&ann, json!(["n", 4, 4]));
+    agree(&[&ann, &bob]);
+    done(&ann, json!({"action": "log", "path": third, "fetch": true}));
+    set(&bob, json!(["last"]), json!("words"));
+    let wanted = agree(&[&ann, &bob]);
+    bob.end();
+    ann.end();
+
+    let read = |name: &str| std::fs::read(name).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let chain = file("chain");
+    let parts = [&first, &second, &third].map(|name| read(name));
+    std::fs::write(&chain, parts.concat()).unwrap_or_else(|e| panic!("{e}"));
+    for source in [&chain, &third] {
+        let network = Network::at(broker_port);
+        let theirs = network.original("ann", free_port(), &["-l", source]);
+        let theirs = theirs.unwrap_or_else(|e| panic!("{e}"));
+        let held = Held::of(theirs.port);
+        assert_eq!(held.values(), wanted.values(), "{source}");
+        assert!(held.is_complete(), "{source}: {}", held.missing);
+        assert_eq!(held.ticks, wanted.ticks, "{source}");
+        assert_eq!(held.entries, wanted.entries, "{source}");
+    }
 }
 
 /// A server of the original saves, ours loads; ours writes the file anew, the
