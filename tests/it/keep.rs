@@ -224,6 +224,32 @@ fn who_cannot_rotate_says_why_in_a_line() {
     assert!(ended.stderr.contains("'--date'"), "{}", ended.stderr);
 }
 
+/// Nothing is lost by a rotation that fails.
+#[test]
+fn a_file_that_cannot_be_begun_leaves_the_log_where_it_is() {
+    let kept = Kept::new();
+    let server = Server::start();
+    let args = ["--dir", kept.text(), ONE[0], ONE[1]];
+    let first = rotate(&server, &args);
+    let first = first["path"].as_str().expect("a path");
+    let in_the_way = Path::new(first).with_file_name("1.dkv.tmp");
+    fs::create_dir(&in_the_way).unwrap();
+    let all = [&["log", "rotate"][..], &args].concat();
+    let ended = server.kv(&all, None).unwrap();
+    assert_eq!(ended.code(), 1);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    let list = server.kv(&["log", "list", "--json"], None).unwrap();
+    let list: Json = serde_json::from_str(&list.ok().unwrap()).unwrap();
+    assert_eq!((&list["path"], list.get("failed")), (&json!(first), None));
+    set(&server, "a", "one");
+    fs::remove_dir(in_the_way).unwrap();
+    let told = rotate(&server, &args);
+    assert_eq!((&told["full"], &told["number"]), (&json!(false), &json!(1)));
+    drop(server);
+    let dump = ["--json", "kv", "dump", "show", "-e", first];
+    assert!(moat(&dump).ok().unwrap().contains("\"one\""));
+}
+
 #[test]
 fn damage_costs_only_what_it_hit() {
     let kept = Kept::new();
