@@ -232,7 +232,7 @@ impl Run {
     }
 
     fn open(&mut self, n: u64) -> String {
-        let full = n % 3 > 0;
+        let full = !n.is_multiple_of(3);
         let kind = if full { "full" } else { "more" };
         let name = format!("{kind}-{n}.dkv");
         let path = PathBuf::from(&name);

@@ -224,6 +224,32 @@ fn who_cannot_rotate_says_why_in_a_line() {
     assert!(ended.stderr.contains("'--date'"), "{}", ended.stderr);
 }
 
+/// Nothing is lost by a rotation that fails.
+#[test]
+fn a_file_that_cannot_be_begun_leaves_the_log_where_it_is() {
+    let kept = Kept::new();
+    let server = Server::start();
+    let args = ["--dir", kept.text(), ONE[0], ONE[1]];
+    let first = rotate(&server, &args);
+    let first = first["path"].as_str().expect("a path");
+    let in_the_way = Path::new(first).with_file_name("1.dkv.tmp");
+    fs::create_dir(&in_the_way).unwrap();
+    let all = [&["log", "rotate"][..], &args].concat();
+    let ended = server.kv(&all, None).unwrap();
+    assert_eq!(ended.code(), 1);
+    assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);
+    let list = server.kv(&["log", "list", "--json"], None).unwrap();
+    let list: Json = serde_json::from_str(&list.ok().unwrap()).unwrap();
+    assert_eq!((&list["path"], list.get("failed")), (&json!(first), None));
+    set(&server, "a", "one");
+    fs::remove_dir(in_the_way).unwrap();
+    let told = rotate(&server, &args);
+    assert_eq!((&told["full"], &told["number"]), (&json!(false), &json!(1)));
+    drop(server);
+    let dump = ["--json", "kv", "dump", "show", "-e", first];
+    assert!(moat(&dump).ok().unwrap().contains("\"one\""));
+}
+
 #[test]
 fn damage_costs_only_what_it_hit() {
     let kept = Kept::new();
@@ -375,4 +401,44 @@ fn others_are_asked_before_the_disk() {
     process.wait_for_line("Running.", PATIENCE).unwrap();
     let server = Server::of(process, port);
     assert_eq!(get(&server, "a"), "one");
+}
+
+/// What others have is newer than the disk; what was fetched is kept.
+#[cfg(feature = "broker")]
+#[test]
+fn others_have_it_before_the_disk() {
+    use crate::support::process::Process;
+
+    let kept = Kept::new();
+    let broker = format!("server.mqtt.uri=mqtt://127.0.0.1:{}", free_port());
+    let start = |args: &[&str]| {
+        let port = free_port();
+        let mut command = bare(None);
+        command.arg("kv");
+        for setting in [
+            broker.as_str(),
+            "server.mqtt.embedded=always",
+            "server.bind_default.host=127.0.0.1",
+            "server.keep.date=%Y-%m-%d",
+        ] {
+            command.args(["-C", setting]);
+        }
+        command.args(["-C", &format!("server.bind_default.port={port}"), "server"]);
+        let mut process = Process::start(args[0], command.args(args), None);
+        process.wait_for_line("Running.", PATIENCE).unwrap();
+        Server::of(process, port)
+    };
+    let first = start(&["-i", "Testing", "one"]);
+    let second = start(&["--keep", kept.text(), "two"]);
+    assert_eq!(get(&second, ":"), "Testing");
+    drop(second);
+    set(&first, "a", "later");
+    let second = start(&["--keep", kept.text(), "two"]);
+    assert_eq!(get(&second, "a"), "later");
+    drop((first, second));
+    let alone = start(&["--give-up", "1", "--keep", kept.text(), "two"]);
+    assert_eq!(get(&alone, "a"), "later");
+    // and the other one, who has nothing, fetches it from there
+    let other = start(&["one"]);
+    assert_eq!(get(&other, "a"), "later");
 }

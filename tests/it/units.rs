@@ -468,7 +468,10 @@ fn units_name_what_there_is() {
                 continue;
             };
             for word in value.split_whitespace() {
-                if let Some(script) = word.strip_prefix("/usr/lib/moat/kv/") {
+                if let Some(script) = word
+                    .trim_start_matches(['+', '-'])
+                    .strip_prefix("/usr/lib/moat/kv/")
+                {
                     assert!(SCRIPTS.contains(&script), "{name}: {line}");
                 }
                 if let Some(document) = word.strip_prefix("file:///usr/share/doc/moat/") {

@@ -168,17 +168,19 @@ impl Keep {
             let file = |number: &u32| self.dir.join(&set.name).join(format!("{number}.dkv"));
             let (mut whole, mut damaged) = (Vec::new(), Vec::new());
             for number in set.files.keys().filter(|number| **number > 0) {
-                match check(&file(number)) {
+                match check(&file(number), false) {
                     Ok(()) => whole.push(file(number)),
                     // it was opened, and nothing has changed since
                     Err(StoreError::Empty { .. }) => {}
-                    Err(why @ (StoreError::Damaged { .. } | StoreError::Mismatch { .. })) => {
+                    Err(why @ (StoreError::Damaged { .. } | StoreError::Mismatch { .. }))
+                        if check(&file(number), true).is_ok() =>
+                    {
                         damaged.push((file(number), why));
                     }
                     Err(why) => tell(format!("left out: {why}")),
                 }
             }
-            let full = match set.is_full().then(|| check(&file(&0))) {
+            let full = match set.is_full().then(|| check(&file(&0), false)) {
                 Some(Ok(())) => Some(file(&0)),
                 Some(Err(why)) => {
                     tell(format!("passed over, an older set is taken: {why}"));
@@ -221,7 +223,7 @@ impl Keep {
         let sets = self.sets()?;
         let is_good = |set: &&Set| {
             let full = self.dir.join(&set.name).join("0.dkv");
-            set.is_full() && check(&full).is_ok()
+            set.is_full() && check(&full, false).is_ok()
         };
         let Some(good) = sets.iter().rev().find(is_good) else {
             return Ok(Vec::new());
@@ -271,9 +273,10 @@ fn number(part: &Path) -> Option<u32> {
     part.file_stem()?.to_str()?.parse().ok()
 }
 
-/// Reads a file to see whether it can be.
-fn check(path: &Path) -> Result<(), StoreError> {
-    records(path, false, |_| {}, |_, _| Ok::<_, StoreError>(())).map(|_| ())
+/// Reads a file to see whether it can be, or with `force` whether anything of
+/// it can.
+fn check(path: &Path, force: bool) -> Result<(), StoreError> {
+    records(path, force, |_| {}, |_, _| Ok::<_, StoreError>(())).map(|_| ())
 }
 
 #[cfg(test)]
@@ -417,6 +420,11 @@ mod tests {
         let newest = dump.keep.newest(|text| told.push(text)).unwrap().unwrap();
         assert!(newest.is_damaged, "{told:?}");
         assert_eq!((newest.files.len(), told.len()), (2, 1));
+        // and where nothing is left nothing is wanted
+        fs::write(dump.dir.path().join(part), b"").unwrap();
+        let newest = dump.keep.newest(|text| told.push(text)).unwrap().unwrap();
+        assert!(!newest.is_damaged, "{told:?}");
+        assert_eq!((newest.files.len(), told.len()), (1, 2));
     }
 
     #[test]

@@ -19,7 +19,7 @@ pub enum Sync {
     Always,
 }
 
-/// Something to be done to a file. Each is answered by [`Log::handle_done`],
+/// Something to be done to a file. Each is answered by [`handle_done`](super::Log::handle_done),
 /// in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
