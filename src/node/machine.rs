@@ -595,6 +595,11 @@ impl<K: Sink> Machine<K> {
 
     // ---- changes ----
 
+    /// State files are about to be loaded, with about so many entries.
+    pub fn expect_loaded(&mut self, entries: usize) {
+        self.replica.expect(entries);
+    }
+
     /// An entry or change that a state file holds. One without a tock, which
     /// is said by 0, has happened just now.
     pub fn handle_loaded(&mut self, event: &Event) {

@@ -102,6 +102,11 @@ impl Replica {
         }
     }
 
+    /// About so many entries will come.
+    pub fn expect(&mut self, entries: usize) {
+        self.tree.reserve(entries);
+    }
+
     /// The entries.
     #[inline]
     #[must_use]

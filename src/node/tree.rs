@@ -222,6 +222,17 @@ impl Tree {
         }
     }
 
+    /// Makes room for so many more entries at once. Growing bit by bit looks
+    /// at each of them anew, one after the other, wherever it is in memory.
+    pub fn reserve(&mut self, entries: usize) {
+        self.entries.reserve(entries);
+        let (entries, secret, each) = (&self.entries, self.secret, entries / SHARDS);
+        for table in self.index.iter_mut() {
+            // they differ by some percent
+            table.reserve(each + each / 8, |n| secret.hash_entry(entries, *n));
+        }
+    }
+
     /// Number of entries, valueless ones included.
     #[must_use]
     pub const fn count(&self) -> usize {
@@ -356,10 +367,7 @@ impl Tree {
             }
         }
         let (entries, secret) = (&self.entries, self.secret);
-        self.index[shard(hash)].insert_unique(hash, ix.0, |n| {
-            let entry = &entries[Ix(*n).index()];
-            secret.hash(entry.parent, entry.key.bytes())
-        });
+        self.index[shard(hash)].insert_unique(hash, ix.0, |n| secret.hash_entry(entries, *n));
         self.len += 1;
         ix
     }
@@ -587,6 +595,14 @@ impl Secret {
         let mut hasher = FixedState::with_seed(seed).build_hasher();
         path::hash_elem(element, &mut hasher);
         hasher.finish()
+    }
+
+    /// That of an entry which has its place.
+    #[inline]
+    #[allow(clippy::indexing_slicing)] // see `Tree::get`
+    fn hash_entry(&self, entries: &[Entry], n: u32) -> u64 {
+        let entry = &entries[Ix(n).index()];
+        self.hash(entry.parent, entry.key.bytes())
     }
 
     /// One multiplication of secret factors, as the general hasher does for
@@ -828,6 +844,9 @@ mod tests {
     fn names_that_differ_do_not_meet() {
         let mut tree = Tree::new(3);
         for n in 0..10_000u64 {
+            if n == 700 {
+                tree.reserve(5000);
+            }
             let mut key = Vec::new();
             crate::msgpack::write::uint(&mut key, n);
             let ix = tree.ensure_child(Ix::ROOT, &key).unwrap();

@@ -1,6 +1,7 @@
 //! A server's data from files, before it is connected to anybody.
 
 use std::fmt::Display;
+use std::fs::{self, Metadata};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,7 @@ pub fn load<K: Sink>(
     mut far: impl FnMut(&dyn Display),
 ) -> Result<Loaded, StoreError> {
     let mut loaded = Loaded::default();
+    machine.expect_loaded(expected(&load.files));
     for path in &load.files {
         let name = path.display();
         #[allow(clippy::disallowed_methods)] // the shell's clock
@@ -91,4 +93,16 @@ pub fn load<K: Sink>(
         machine.handle_info(&info, tock);
     }
     Ok(loaded)
+}
+
+/// About how many entries files have, as far as their sizes tell. Where it
+/// is too many, as in a log of many changes of few entries, each of them
+/// costs a byte.
+fn expected(files: &[PathBuf]) -> usize {
+    /// Bytes of a record.
+    const RECORD: u64 = 100;
+    const MOST: u64 = 16 << 20;
+    let sizes = files.iter().filter_map(|file| fs::metadata(file).ok());
+    let bytes: u64 = sizes.filter(Metadata::is_file).map(|file| file.len()).sum();
+    usize::try_from((bytes / RECORD).min(MOST)).unwrap_or(0)
 }
