@@ -10,9 +10,11 @@
 
 mod actions;
 pub mod cluster;
+pub mod habits;
 pub mod machine;
 pub mod merge;
 mod network;
+mod original;
 pub mod rng;
 pub mod survey;
 pub mod suspend;

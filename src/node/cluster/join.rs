@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::event::{Fetch, Fetched, Hail, Info, NodeInfo, NodeName, Say, Tick};
+use crate::node::habits::Habit;
 use crate::node::merge::{Applied, Replica};
 use crate::node::rng::Rng;
 use crate::node::time::Timestamp;
@@ -109,7 +110,7 @@ impl Cluster {
         }
         match &mut self.phase {
             Phase::Founding { until, .. } if *until <= self.now => {
-                if self.way == Way::Down {
+                if self.way == Way::Down || self.habits.is_original() {
                     self.become_ready(replica);
                 } else {
                     // the answers are being waited for
@@ -284,7 +285,7 @@ impl Cluster {
             .members
             .get(node)
             .is_none_or(|m| !m.newcomer && m.boot.is_none_or(|boot| boot < self.options.boot));
-        if founded && early && foreign && !self.options.force {
+        if founded && early && foreign && !self.options.force && !self.is_original() {
             let fault = Fault::NetworkExists(node.clone());
             self.fail(fault);
         }
@@ -356,9 +357,10 @@ impl Cluster {
                 if comparing {
                     self.note_known(info);
                 }
-                changed.extend(replica.inform(info));
+                changed.extend(replica.inform_of_all(info));
             }
             Fetched::Done if comparing => self.compared(replica),
+            Fetched::Done if self.has_to_wait(replica) => {}
             Fetched::Done => self.become_ready(replica),
             Fetched::Failed(_) if comparing => self.diverged.failed(now),
             Fetched::Failed(why) => {
@@ -372,9 +374,12 @@ impl Cluster {
         }
     }
 
-    fn become_ready(&mut self, replica: &mut Replica) {
+    pub(super) fn become_ready(&mut self, replica: &mut Replica) {
         let founded = matches!(self.phase, Phase::Founding { again: false, .. });
-        if !founded {
+        let reuses = self.habits.has(Habit::ReusedTick);
+        if reuses {
+            self.begun_after = replica.tick().unwrap_or_default();
+        } else if !founded {
             // this name may have been here before, and what it wrote last may
             // be known to nobody who could be asked
             self.skip_ticks(replica);
@@ -409,6 +414,10 @@ impl Cluster {
     /// If somebody knows of a later tick of this name than this run has used,
     /// an earlier run went further than could be known at the start.
     pub fn mind_own_tick(&mut self, replica: &mut Replica) {
+        if self.habits.has(Habit::ReusedTick) {
+            self.own_tick = self.own_tick.max(replica.tick().unwrap_or_default());
+            return;
+        }
         if self.is_ready() && replica.tick().unwrap_or_default() > self.own_tick {
             self.skip_ticks(replica);
             if self.is_up() {
