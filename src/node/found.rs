@@ -824,5 +824,9 @@ fn ties_are_settled_beside_an_original_that_is_silent() {
     }));
     node.wait(10);
     let (_, after) = node.machine.node();
-    assert_eq!(after, tick.map(|tick| Tick(tick.0 + 1)), "written once more");
+    assert_eq!(
+        after,
+        tick.map(|tick| Tick(tick.0 + 1)),
+        "written once more"
+    );
 }
