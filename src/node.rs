@@ -11,10 +11,12 @@
 mod actions;
 pub mod cluster;
 pub mod dump;
+pub mod habits;
 pub mod journal;
 pub mod machine;
 pub mod merge;
 mod network;
+mod original;
 pub mod rng;
 pub mod survey;
 pub mod suspend;

@@ -27,6 +27,8 @@ mod world;
 
 use std::time::Duration;
 
+use crate::node::habits::Habits;
+
 use check::Failure;
 use plant::Plant;
 use world::World;
@@ -42,6 +44,10 @@ pub struct Settings {
     pub events: u32,
     /// Whether second servers of one name are among the faults
     pub twins: bool,
+    /// Whether some nodes stand for the original's
+    pub mixed: bool,
+    /// What these do otherwise, if not as the seed says
+    pub habits: Option<Habits>,
     /// A bug to plant
     pub plant: Option<Plant>,
     /// Keep a line of everything that happens
@@ -62,6 +68,8 @@ impl Settings {
             nodes: None,
             events: EVENTS,
             twins: false,
+            mixed: false,
+            habits: None,
             plant: None,
             trace: false,
             hash: 1,
@@ -92,7 +100,11 @@ pub struct Counts {
     pub overflows: u64,
     /// How long the nodes took to agree
     pub healed_after: Option<Duration>,
+    /// Entries that nodes of the original hold otherwise than ours in the end
+    pub astray: u64,
     deleters_named: bool,
+    originals_delete: bool,
+    originals_loaded: bool,
 }
 
 /// How a history went.

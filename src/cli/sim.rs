@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 
+use crate::node::habits::{Habit, Habits};
 use crate::sim::plan::NODES;
 use crate::sim::plant::Plant;
 use crate::sim::{self, EVENTS, Outcome, Settings};
@@ -26,6 +27,7 @@ use super::exit::{CliError, Exit};
     after_help = "Examples:\n  \
         moat kv sim --count 10000\n  \
         moat kv sim --seed 4711 --trace\n  \
+        moat kv sim --count 1000 --mixed\n  \
         moat kv sim --count 1000 --plant watch-gap"
 )]
 pub(super) struct SimArgs {
@@ -53,6 +55,14 @@ pub(super) struct SimArgs {
     #[arg(long)]
     twins: bool,
 
+    /// Have nodes of the original take part: machines with its habits
+    #[arg(long, conflicts_with = "twins")]
+    mixed: bool,
+
+    /// The habits of these nodes, separated by commas, instead of random ones
+    #[arg(long, value_name = "HABITS", value_delimiter = ',', requires = "mixed", value_parser = PossibleValuesParser::new(Habit::ALL.map(|(_, name)| name)))]
+    habits: Vec<String>,
+
     /// Print everything that happens
     #[arg(long)]
     trace: bool,
@@ -69,6 +79,8 @@ impl SimArgs {
             nodes: self.nodes,
             events: self.events,
             twins: self.twins,
+            mixed: self.mixed,
+            habits: self.habits(),
             plant: self
                 .plant
                 .as_deref()
@@ -79,11 +91,24 @@ impl SimArgs {
         }
     }
 
+    /// The habits that were asked for.
+    fn habits(&self) -> Option<Habits> {
+        let asked = |name: &str| self.habits.iter().any(|habit| habit == name);
+        let habits = Habit::ALL.into_iter().filter(|(_, name)| asked(name));
+        (!self.habits.is_empty()).then(|| habits.map(|(habit, _)| habit).collect())
+    }
+
     /// The command that shows one history again.
     fn replay(&self, seed: u64) -> String {
         let mut command = format!("moat kv sim --seed {seed}");
         if self.twins {
             command += " --twins";
+        }
+        if self.mixed {
+            command += " --mixed";
+        }
+        if !self.habits.is_empty() {
+            command += &format!(" --habits {}", self.habits.join(","));
         }
         if let Some(nodes) = self.nodes {
             command += &format!(" --nodes {nodes}");
@@ -136,6 +161,9 @@ pub(super) fn run(ctx: &Context, args: &SimArgs) -> Result<Exit, CliError> {
     })?;
     if ctx.verbosity > Verbosity::Quiet {
         ctx.out.line(&sums.line(begin.elapsed()))?;
+        if args.mixed {
+            ctx.out.line(&sums.mixed_line())?;
+        }
     }
     Ok(if sums.failures == 0 {
         Exit::Success
@@ -196,6 +224,8 @@ struct Sums {
     inputs: u64,
     writes: u64,
     healed: Vec<Duration>,
+    astray: u64,
+    astrays: u64,
 }
 
 impl Sums {
@@ -204,7 +234,14 @@ impl Sums {
         self.failures += u64::from(outcome.failure.is_some());
         self.inputs += outcome.counts.inputs;
         self.writes += outcome.counts.writes;
+        self.astray += outcome.counts.astray;
+        self.astrays += u64::from(outcome.counts.astray > 0);
         self.healed.extend(outcome.counts.healed_after);
+    }
+
+    fn mixed_line(&self) -> String {
+        let (entries, histories) = (self.astray, self.astrays);
+        format!("nodes of the original hold {entries} entries otherwise, in {histories} histories")
     }
 
     fn line(&mut self, took: Duration) -> String {

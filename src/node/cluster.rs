@@ -17,6 +17,7 @@ mod counts;
 mod delete;
 mod join;
 mod members;
+mod original;
 mod outbox;
 mod recovery;
 mod repair;
@@ -30,6 +31,7 @@ use std::time::Duration;
 use crate::event::{
     Fetch, Info, Link, NodeInfo, NodeName, PeerMessage, Say, Settings, Tick, TickSet, Turn, Update,
 };
+use crate::node::habits::{Habit, Habits};
 use crate::node::merge::Replica;
 use crate::node::rng::Rng;
 use crate::node::time::Timestamp;
@@ -165,6 +167,10 @@ pub struct Cluster {
     skipped: Option<TickSet>,
     /// What has been given up, and is not in this node's own books yet
     given_up: Option<NodeInfo>,
+    /// If this node is to do as the original does
+    habits: Habits,
+    /// What it asks before it serves, if it waits for what is missing
+    waits: Option<original::Wait>,
     next_fetch: u64,
     acts: VecDeque<Act>,
 }
@@ -206,6 +212,8 @@ impl Cluster {
             own_before: TickSet::new(),
             skipped: None,
             given_up: None,
+            habits: Habits::NONE,
+            waits: None,
             next_fetch: 0,
             acts: VecDeque::new(),
             options,
@@ -234,10 +242,11 @@ impl Cluster {
             self.recovery.as_ref().map(Recovery::next_timeout),
             self.diverged.next_timeout(),
             self.outbox.next_timeout(),
-            self.ties.front().map(|tie| tie.due),
+            self.ties.iter().map(|tie| tie.due).min(),
             self.here_at,
             self.ticks_at,
             self.check_at,
+            self.waits.as_ref().map(original::Wait::next_timeout),
         ]
         .into_iter()
         .flatten()
@@ -278,6 +287,12 @@ impl Cluster {
     #[must_use]
     pub fn addr(&self) -> &[(String, u16)] {
         &self.options.addr
+    }
+
+    /// Whether another node has not said that it runs this program.
+    pub(in crate::node) fn is_foreign(&self, name: &NodeName) -> bool {
+        let ours = *name == self.me || self.members.kind(name) == Kind::Ours;
+        !ours && !self.is_original() && !name.as_str().is_empty()
     }
 
     /// Whose turn it was, newest first.
@@ -322,13 +337,14 @@ impl Cluster {
         self.now = now;
         let first = self.phase.is_new();
         self.first_up.get_or_insert(now);
-        self.way = if first {
+        self.way = if first && !self.is_original() {
             Way::Hailing(now.after(join::HAIL))
         } else {
             Way::Up
         };
         self.ping.start(now, true, &mut self.rng);
         self.deleter.start(now, &mut self.rng);
+        self.introduce();
         self.hail(replica, Say::Hello);
         self.begin_to_join(now, replica);
         // what others lack may have been on its way
@@ -354,6 +370,9 @@ impl Cluster {
     /// Something that was said has not been heard here.
     pub fn handle_gap(&mut self, now: Timestamp, replica: &Replica) {
         self.now = now;
+        if self.is_original() {
+            return;
+        }
         // the answers say what there is
         if now.since(self.said) > self.gap() {
             self.hail(replica, Say::Hello);
@@ -371,7 +390,7 @@ impl Cluster {
             return false;
         };
         if update.again.is_none() && head.node == self.me {
-            let known = self.is_own(head.tick);
+            let known = self.is_own(head.tick) && !self.habits.has(Habit::Echo);
             self.outbox.came_back(head.tick.0);
             if self.outbox.has_kept() {
                 self.pump(replica);
@@ -399,7 +418,9 @@ impl Cluster {
         if info.node != self.me && !info.node.as_str().is_empty() {
             self.members.heard(now, &info.node);
         }
-        if let Some(hail) = &info.hail {
+        if let Some(hail) = &info.hail
+            && !self.is_original()
+        {
             self.hear_hail(replica, info, hail);
         }
         if info.node == self.me {
@@ -409,6 +430,9 @@ impl Cluster {
             self.hear_ticks(replica, &info.node, ticks);
         }
         if let Some(missing) = &info.info.missing {
+            if info.tick.is_none() && self.is_foreign(&info.node) && !missing.is_empty() {
+                self.hear_waiting(&info.node, missing);
+            }
             self.hear_missing(&info.node, missing);
         }
         if let Some(known) = &info.info.known {
@@ -420,7 +444,9 @@ impl Cluster {
     /// A member of the group that keeps in touch says something.
     pub fn hear_turn(&mut self, now: Timestamp, replica: &mut Replica, turn: &Turn) {
         self.now = now;
+        let original = self.is_original();
         let (value, history, is_hist) = match turn {
+            Turn::Init(_) if original => return,
             Turn::Init(node) => {
                 if *node == self.me && self.is_ready() {
                     // the other one is the newcomer
@@ -440,6 +466,9 @@ impl Cluster {
                 history,
                 mark,
             } => {
+                if *node == self.me && original {
+                    return;
+                }
                 if *node == self.me {
                     let boot = mark.as_ref().map(|m| m.boot);
                     self.name_clash(replica, boot, value.is_some());
@@ -454,7 +483,9 @@ impl Cluster {
                     None => member.newcomer = true,
                     Some(_) => member.data = true,
                 }
-                if let Some(mark) = mark {
+                if let Some(mark) = mark
+                    && !original
+                {
                     member.boot = Some(mark.boot);
                     self.compare(replica, node, mark.sum);
                 }
@@ -499,8 +530,9 @@ impl Cluster {
 
     /// Does what is due in the agreement on deletions.
     fn delete(&mut self, replica: &Replica) {
+        let blind = self.habits.has(Habit::PurgeKills);
         let complete =
-            self.is_ready() && self.outbox.is_empty() && replica.holes().next().is_none();
+            blind || self.is_ready() && self.outbox.is_empty() && replica.holes().next().is_none();
         let said = self
             .deleter
             .handle_timeout(self.now, replica.tock(), complete, &mut self.rng);
@@ -535,6 +567,7 @@ impl Cluster {
             self.delete(replica);
         }
         self.recover(replica);
+        self.wait_for_all(replica);
         self.resend(replica);
         self.ask(replica);
         self.settle_differences(replica);
@@ -559,12 +592,13 @@ impl Cluster {
                 Acted::Due => {
                     let tick = replica.tick().unwrap_or_default();
                     let value = self.is_ready().then(|| (replica.tock().0, tick.0));
-                    let mark = Some(self.mark(replica));
+                    let mark = (!self.is_original()).then(|| self.mark(replica));
                     let turn = self.ping.ping(self.now, value, mark, &mut self.rng);
                     self.said = self.now;
                     self.push(PeerMessage::Ping(turn));
                 }
                 Acted::Say(turn) => self.push(PeerMessage::Ping(turn)),
+                Acted::Tagged if self.is_original() => self.take_originals_turn(replica),
                 Acted::Tagged => {
                     self.ask_now(replica);
                     self.tell_ticks_sometimes(replica);
@@ -576,7 +610,7 @@ impl Cluster {
                     remote,
                 } => self.found_split(place, local, remote),
                 Acted::Met => {
-                    if self.is_ready() {
+                    if self.is_ready() && !self.is_original() {
                         let wait = self.rng.part(self.gap());
                         let at = self.now.after(wait);
                         self.ticks_at.get_or_insert(at);

@@ -720,3 +720,147 @@ fn a_node_with_data_does_not_end_for_one_without() {
     assert!((0..4).all(|_| !ended(None)));
     assert!((0..4).any(|_| ended(Some(Tick(3)))), "it has some now");
 }
+
+/// What a node said of ticks.
+fn told(outputs: &[Output]) -> impl Iterator<Item = &NodeInfo> {
+    outputs.iter().filter_map(|output| match output {
+        Output::Carry(Effect::Tell(message)) => match &**message {
+            PeerMessage::Info(info) => Some(&info.info),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
+fn names(sets: Option<&Vec<(NodeName, TickSet)>>, name: &str, tick: u64) -> bool {
+    let mut sets = sets.into_iter().flatten();
+    sets.any(|(node, ticks)| node.as_str() == name && ticks.contains(tick))
+}
+
+/// A node of the original tells a joiner its entries without the marks of
+/// deletions, and of these only that they are deleted. The joiner took that
+/// for known; when the deletion's node was gone, nobody asked for it any more,
+/// and the value came back from who had missed the deletion.
+#[test]
+fn marks_that_the_original_does_not_tell_are_asked_for() {
+    let (mut node, fetch) = joining();
+    let sets = |ticks: &[u64]| {
+        let ticks = ticks.iter().map(|tick| *tick..=*tick).collect();
+        Some(vec![(NodeName::new("other"), ticks)])
+    };
+    let info = NodeInfo {
+        ticks: Some(vec![(NodeName::new("other"), Some(Tick(3)))]),
+        known: sets(&[1]),
+        deleted: sets(&[1, 3]),
+        ..NodeInfo::default()
+    };
+    let state = Fetched::State(&info, Tock(5));
+    node.machine.handle_fetched(node.now, fetch, &state);
+    node.machine.handle_fetched(node.now, fetch, &Fetched::Done);
+    let outputs = node.wait(25);
+    let asked = |tick| told(&outputs).any(|info| names(info.missing.as_ref(), "other", tick));
+    assert!(asked(3), "the mark of a deletion");
+    assert!(!asked(1), "what nobody needs any more");
+}
+
+/// A node of the original that is not among those that take turns says its
+/// last tick in nothing but the head of its words, and when that event got
+/// lost, nobody knew of it.
+#[test]
+fn the_tick_in_the_head_of_an_originals_word_is_heeded() {
+    let mut node = Node::settled();
+    node.hear(&PeerMessage::Info(Info {
+        node: NodeName::new("original"),
+        tick: Some(Tick(7)),
+        tock: Tock(9),
+        ..Info::default()
+    }));
+    let outputs = node.wait(25);
+    let asked = |info: &NodeInfo| names(info.missing.as_ref(), "original", 7);
+    assert!(told(&outputs).any(asked));
+}
+
+/// A node of the original that starts waits until nothing is missing. What it
+/// asked for, and nobody else had ever heard of, it waited for for ever.
+#[test]
+fn what_only_an_original_has_heard_of_is_given_up_for_it() {
+    let mut node = Node::settled();
+    let missing = Some(vec![(NodeName::new("x"), TickSet::from_iter([5..=5]))]);
+    let info = NodeInfo {
+        missing,
+        ..NodeInfo::default()
+    };
+    node.hear_info("original", info);
+    let outputs = node.wait(300);
+    assert!(told(&outputs).any(|info| names(info.known.as_ref(), "x", 5)));
+}
+
+/// A node of the original that starts may hold something later than what it
+/// lacks, which no other node has. It does not heed what it is sent then, and
+/// waited for ever.
+#[test]
+fn an_original_that_asks_in_vain_is_told_not_to_wait() {
+    let mut node = Node::settled();
+    let missing = mine(1);
+    let ask = PeerMessage::Info(Info {
+        node: NodeName::new("original"),
+        tick: None,
+        tock: Tock(1),
+        info: NodeInfo {
+            missing,
+            ..NodeInfo::default()
+        },
+        hail: None,
+    });
+    let mut sent = 0;
+    for time in 0.. {
+        node.hear(&ask);
+        let outputs = node.wait(20);
+        sent += sent_again(&outputs).len();
+        if told(&outputs).any(|info| names(info.known.as_ref(), "me", 1)) {
+            assert!(time >= 3, "the event may have got lost");
+            break;
+        }
+        assert!(time < 10, "it waits for ever");
+    }
+    assert!(sent >= 4);
+}
+
+/// A node of the original that had no turn for some cycles was taken to be
+/// gone, and kept another value than ours after a tie.
+#[test]
+fn ties_are_settled_beside_an_original_that_is_silent() {
+    let mut node = Node::settled();
+    node.hear(&PeerMessage::Ping(Turn::Ping {
+        node: NodeName::new("original"),
+        value: Some((1, 1)),
+        history: vec![NodeName::new("original")],
+        mark: None,
+    }));
+    node.wait(600);
+    node.write("x");
+    node.wait(1);
+    let (_, tick) = node.machine.node();
+    let tock = node.machine.replica().tock();
+    node.hear(&PeerMessage::Update(Update {
+        event: Event {
+            path: path("x"),
+            chain: vec![NamedLink {
+                node: NodeName::new("another"),
+                tick: Tick(1),
+            }],
+            end: ChainEnd::Start,
+            // a write takes one before its event's, and one after
+            tock: Tock(tock.0 - 1),
+            value: Some(Box::new(*b"\x06")),
+        },
+        again: None,
+    }));
+    node.wait(10);
+    let (_, after) = node.machine.node();
+    assert_eq!(
+        after,
+        tick.map(|tick| Tick(tick.0 + 1)),
+        "written once more"
+    );
+}

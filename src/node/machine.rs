@@ -629,6 +629,7 @@ impl<K: Sink> Machine<K> {
         for ix in self.replica.inform(info) {
             self.changed(ix, Origin::Elsewhere);
         }
+        self.cut_as_original();
     }
 
     /// An entry has changed: log it, tell the peers, tell who watches.

@@ -10,6 +10,8 @@
 //! win over any concurrent deletion, and the later tick of a node that started
 //! again win over a greater tock (`docs/replication.md`).
 
+mod original;
+
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 
@@ -17,9 +19,12 @@ use crate::event::{
     ChainEnd, Event, Link, MAX_COUNTER, NamedLink, NodeInfo, NodeIx, NodeName, StateWanted, Tick,
     TickSet, Tock,
 };
+use crate::node::habits::Habit;
 use crate::node::ticks::{Known, Nodes};
 use crate::node::tree::{Ix, Tree};
 use crate::path::{ElemError, PathRef, RawPath};
+
+use original::Past;
 
 /// Changes that a watch may have missed and still resume.
 const REMEMBERED: usize = 65_536;
@@ -58,6 +63,8 @@ pub struct Replica {
     contested: bool,
     /// Nodes of the original are in the network.
     mixed: bool,
+    /// What a machine needs that stands for one of them
+    past: Past,
 }
 
 /// The changes applied since this run began, by number.
@@ -99,6 +106,7 @@ impl Replica {
             sum: 0,
             contested: false,
             mixed: false,
+            past: Past::default(),
         }
     }
 
@@ -237,6 +245,9 @@ impl Replica {
         let chain = self.tree.chain(ix).0.to_vec();
         self.release(ix, &chain);
         self.supersede(&chain);
+        if self.past.habits.has(Habit::DeletedKills) {
+            self.forget_deleted(&chain);
+        }
         self.tree.set_chain(ix, &[], ChainEnd::Start);
         true
     }
@@ -368,11 +379,13 @@ impl Replica {
             known.hold(tick, ix);
         }
         self.next_tock();
+        self.note_deletion(ix);
         self.count(ix);
         Ok(())
     }
 
     fn write_long(&mut self, ix: Ix, link: Link, had_value: bool) {
+        let had_value = had_value || self.past.habits.has(Habit::DeletedKills);
         let (chain, end) = self.tree.chain(ix);
         let (mut new, mut gone) = (vec![link], Vec::new());
         for old in chain {
@@ -454,6 +467,9 @@ impl Replica {
         let Some(new) = links.first().copied() else {
             return Ok(Applied::Ignored);
         };
+        if self.past.habits.has(Habit::Tie) {
+            return Ok(self.decide_as_original(ix, event, &links));
+        }
         let entry = self.tree.get(ix);
         let (chain, end) = self.tree.chain(ix);
         let chain = chain.to_vec();
@@ -520,6 +536,7 @@ impl Replica {
         entry.set_tock(event.tock);
         self.tree.set_chain(ix, links, event.end);
         self.hold(ix, links);
+        self.note_deletion(ix);
         self.count(ix);
     }
 
@@ -570,6 +587,21 @@ impl Replica {
     /// A tick in `deleted` counts only where it is an entry's last change:
     /// the original also deletes entries that were written again since.
     pub fn inform(&mut self, info: &NodeInfo) -> Vec<Ix> {
+        self.hear(info, false)
+    }
+
+    /// Takes in all of another node's bookkeeping, to which its entries
+    /// belong. Returns the entries that lost their value by it.
+    ///
+    /// What is `deleted` there and not `known` are marks of deletions, which
+    /// the original does not tell with its entries: those that are not here
+    /// stay missing, so that they are asked for. Without them, an older value
+    /// that somebody else has would come back.
+    pub fn inform_of_all(&mut self, info: &NodeInfo) -> Vec<Ix> {
+        self.hear(info, !self.past.habits.is_original())
+    }
+
+    fn hear(&mut self, info: &NodeInfo, marks_missing: bool) -> Vec<Ix> {
         for (name, tick) in info.ticks.iter().flatten() {
             let node = self.nodes.ensure(name.as_str());
             if let (Some(tick), Some(known)) = (tick, self.nodes.get_mut(node)) {
@@ -591,11 +623,17 @@ impl Replica {
         let mut emptied = Vec::new();
         for (name, ticks) in info.deleted.iter().flatten() {
             let node = self.nodes.ensure(name.as_str());
+            if self.past.habits.has(Habit::DeletedKills) {
+                self.hear_deleted(node, ticks);
+                continue;
+            }
             let Some(known) = self.nodes.get_mut(node) else {
                 continue;
             };
             let present = known.present_among(ticks);
-            known.supersede_all(ticks);
+            if !marks_missing {
+                known.supersede_all(ticks);
+            }
             for (tick, ix) in present {
                 let last = self.tree.get(ix).head() == Some(Link::new(node, Tick(tick)));
                 if last && self.empty(ix) {
@@ -649,7 +687,11 @@ impl Replica {
             ticks: wanted.nodes.then(|| ticks.collect()),
             known: sets(wanted.known, &Known::superseded),
             present: sets(wanted.present, &|k| present(k, false)),
-            deleted: sets(wanted.deleted, &|k| present(k, true)),
+            deleted: if wanted.deleted && self.past.habits.has(Habit::DeletedKills) {
+                Some(self.all_called_deleted())
+            } else {
+                sets(wanted.deleted, &|k| present(k, true))
+            },
             missing: sets(wanted.missing, &|k| k.missing().clone()),
             remote_missing: sets(wanted.remote_missing, &|k| k.reported().clone()),
             node_drop: wanted.node_drop.then(|| self.nodes.dropped().to_vec()),

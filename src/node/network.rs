@@ -2,10 +2,12 @@
 //! what is to be said, fetched or reported becomes an output.
 
 use crate::event::{
-    Effect, Fetched, Link, MemberInfo, MemberKind, Members, NodeInfo, NodeName, PeerMessage, Sink,
+    Effect, Fetched, Info, Link, MemberInfo, MemberKind, Members, NodeInfo, NodeName, PeerMessage,
+    Sink, Tick,
 };
 use crate::node::Machine;
 use crate::node::cluster::{Act, Begin, Cluster, Kind, Member, Options};
+use crate::node::habits::Habit;
 use crate::node::machine::{Origin, Output};
 use crate::node::merge::Applied;
 use crate::node::time::Timestamp;
@@ -20,6 +22,7 @@ impl<K: Sink> Machine<K> {
         let name = self.replica.name().clone();
         let begin_first = begin == Begin::First;
         let mut cluster = Cluster::new(now, name, options, begin);
+        cluster.set_habits(self.replica.habits());
         if begin_first && let Some(tick) = self.replica.tick() {
             cluster.keep(tick);
         }
@@ -159,7 +162,11 @@ impl<K: Sink> Machine<K> {
             }
             PeerMessage::Info(info) => {
                 if cluster.hear_info(now, &self.replica, info) {
+                    let foreign = cluster.is_foreign(&info.node);
                     self.handle_info(&info.info, info.tock);
+                    if foreign {
+                        self.learn_from_foreign(info);
+                    }
                 }
             }
             PeerMessage::Ping(turn) => cluster.hear_turn(now, &mut self.replica, turn),
@@ -167,6 +174,17 @@ impl<K: Sink> Machine<K> {
         }
         self.mind_own_tick();
         self.settle_acts();
+    }
+
+    /// What a node that may be one of the original knows, beyond what it says
+    /// of it: it does not tell its ticks unasked, and waits for ever for what
+    /// nobody has, if nobody else knows that it exists.
+    fn learn_from_foreign(&mut self, info: &Info) {
+        self.replica.saw_node(info.node.as_str(), info.tick);
+        for (name, ticks) in info.info.missing.iter().flatten() {
+            let last = ticks.ranges().last().map(|range| Tick(*range.end()));
+            self.replica.saw_node(name.as_str(), last);
+        }
     }
 
     /// Something has come of a fetch.
@@ -182,6 +200,7 @@ impl<K: Sink> Machine<K> {
             self.fetched = changed;
             self.mind_own_tick();
             self.settle_acts();
+            self.cut_as_original();
         }
     }
 
@@ -212,6 +231,7 @@ impl<K: Sink> Machine<K> {
         }
         if let Ok(Applied::Changed(ix)) = applied {
             self.changed(ix, Origin::Elsewhere);
+            self.tell_own_again(ix);
         }
     }
 
@@ -253,7 +273,7 @@ impl<K: Sink> Machine<K> {
                     continue;
                 }
                 Act::Purge(ix, head) => {
-                    self.purge(ix, head);
+                    self.purge_deletion(ix, head);
                     continue;
                 }
                 Act::Drop(ix) => {
@@ -280,6 +300,11 @@ impl<K: Sink> Machine<K> {
         let entry = self.replica.tree().get(ix);
         if let (None, Some(head)) = (entry.value(), entry.head()) {
             cluster.deleted(ix, head);
+            if cluster.habits().has(Habit::PurgeKills) {
+                for link in self.replica.tree().chain(ix).0.iter().skip(1) {
+                    cluster.deleted(ix, *link);
+                }
+            }
         }
         // `:null actor del`
         if entry.key() == b"\xa3del"
@@ -293,7 +318,7 @@ impl<K: Sink> Machine<K> {
 
     /// Forgets a deletion. Its entry goes, and those above it that are there
     /// for nothing else, unless somebody looks at them.
-    fn purge(&mut self, ix: Ix, head: Link) {
+    pub(super) fn purge(&mut self, ix: Ix, head: Link) {
         if !self.replica.purge(ix, head) {
             return;
         }

@@ -1,6 +1,7 @@
 //! What must be true of a network: always, and once it has healed.
 
 use crate::event::{Event, NamedLink, NodeInfo, NodeName, Tick};
+use crate::node::habits::Habit;
 use crate::node::time::Timestamp;
 use crate::path::RawPath;
 use crate::sim::ledger::rank;
@@ -59,6 +60,8 @@ pub enum Broken {
     NotPurged(NodeName, String),
     #[error("{0} does not come to rest")]
     Restless(NodeName),
+    #[error("not as it should be: {0}")]
+    Astray(String),
     #[error("nothing happens any more")]
     NothingHappens,
 }
@@ -82,8 +85,14 @@ pub(super) fn agreed(world: &World) -> Result<(), Broken> {
         if !running.serving {
             return Err(Broken::NotServing(node.name.clone()));
         }
+        if node.habits.is_original() {
+            continue;
+        }
         for (key, _) in world.ledger.keys() {
             let wanted = world.ledger.wanted(key);
+            if wanted.is_some_and(|made| world.ledger.is_twofold(made)) {
+                continue;
+            }
             let held = world.ledger.head(running.life, key);
             if let Some(wanted) = wanted
                 && held.is_none_or(|held| world.ledger.rank(held) < world.ledger.rank(wanted))
@@ -102,6 +111,14 @@ pub(super) fn agreed(world: &World) -> Result<(), Broken> {
     }
     books(world)?;
     trees(world)?;
+    // what a node of the original deletes may be forgotten before others know,
+    // and if its file is old, it tells the others that they need nothing else
+    let counts = &world.counts;
+    let steady = !counts.deleters_named && !counts.originals_loaded;
+    let compared = world.plan.habits.can_agree() && steady;
+    if compared && let Some(what) = astray(world).pop() {
+        return Err(Broken::Astray(what));
+    }
     let mut sums = running(world).filter_map(|n| Some((&n.name, n.running.as_ref()?.host.sum())));
     if let Some((first, sum)) = sums.next()
         && let Some((other, _)) = sums.find(|(_, other)| *other != sum)
@@ -111,9 +128,46 @@ pub(super) fn agreed(world: &World) -> Result<(), Broken> {
     Ok(())
 }
 
+/// What nodes of the original hold otherwise than ours.
+fn astray(world: &World) -> Vec<String> {
+    let mut lines = Vec::new();
+    for node in &world.nodes {
+        let Some(running) = node.running.as_ref().filter(|_| node.habits.is_original()) else {
+            continue;
+        };
+        for (key, _) in world.ledger.keys() {
+            let made = world.ledger.wanted(key);
+            let wanted = made.map(|made| world.ledger.event(made));
+            let wanted = wanted.filter(|e| e.value.is_some());
+            let held = world.ledger.value(running.life, key);
+            // who fetches as the original does is not told of deletions
+            let unmarked = wanted.is_none() && !running.founded;
+            // what ours have given up, or never heard of, it does not tell
+            let head = world.ledger.head(running.life, key);
+            let ahead = head.map(|made| world.ledger.rank(made)) > wanted.map(rank);
+            let differs = wanted.map(|e| &e.value) != held.map(|e| &e.value);
+            // it was told to need it no more, because of what is lost since
+            let surpassed = made.is_some_and(|made| world.ledger.is_surpassed(made));
+            let told = surpassed && !running.founded;
+            if differs && !unmarked && !ahead && !told {
+                let shown =
+                    |e: Option<&Event>| e.map_or_else(|| "nothing".to_owned(), trace::event);
+                let (held, wanted) = (shown(held), shown(wanted));
+                lines.push(format!("{} holds {held}, and ours {wanted}", node.name));
+            }
+        }
+    }
+    lines
+}
+
 /// Everything that must be true in the end.
 pub(super) fn all(world: &mut World) -> Result<(), Broken> {
     agreed(world)?;
+    let lines = astray(world);
+    world.counts.astray = lines.len() as u64;
+    for line in &lines {
+        world.trace.line(world.now, |out| out.push_str(line));
+    }
     purged(world)?;
     watches(world)
 }
@@ -126,7 +180,7 @@ fn purged(world: &World) -> Result<(), Broken> {
         .key(&deleters_path())
         .and_then(|key| world.ledger.wanted(key));
     let all_run = world.nodes.iter().all(|n| n.running.is_some());
-    if !world.plan.purge || !all_run || named.is_none() {
+    if world.counts.originals_delete || !world.plan.purge || !all_run || named.is_none() {
         return Ok(());
     }
     for node in running(world) {
@@ -139,8 +193,10 @@ fn purged(world: &World) -> Result<(), Broken> {
     Ok(())
 }
 
+/// The nodes of ours that run.
 fn running(world: &World) -> impl Iterator<Item = &Node> {
-    world.nodes.iter().filter(|n| n.running.is_some())
+    let nodes = world.nodes.iter();
+    nodes.filter(|n| n.running.is_some() && !n.habits.is_original())
 }
 
 /// Ticks are the same everywhere, and nothing is missing.
@@ -219,7 +275,9 @@ fn trees(world: &World) -> Result<(), Broken> {
             else {
                 return Err(Broken::Revived(name.clone(), trace::event(&event)));
             };
-            if event.value.is_none() && wanted.value.is_none() {
+            let made = world.ledger.wanted(key);
+            let twofold = made.is_some_and(|made| world.ledger.is_twofold(made));
+            if twofold || (event.value.is_none() && wanted.value.is_none()) {
                 continue;
             }
             if rank(&event) != rank(wanted) || event.value != wanted.value {
@@ -237,10 +295,9 @@ fn trees(world: &World) -> Result<(), Broken> {
             }
         }
         for (key, _) in world.ledger.keys() {
-            let wanted = world
-                .ledger
-                .wanted(key)
-                .map(|made| world.ledger.event(made));
+            let made = world.ledger.wanted(key);
+            let made = made.filter(|made| !world.ledger.is_twofold(*made));
+            let wanted = made.map(|made| world.ledger.event(made));
             if let Some(wanted) = wanted.filter(|e| e.value.is_some() && !there[key.0]) {
                 return Err(Broken::Lacks(name.clone(), trace::event(wanted)));
             }
@@ -260,7 +317,9 @@ fn watches(world: &World) -> Result<(), Broken> {
             continue;
         };
         let node = &world.nodes[n];
-        if node.life() != Some(life) {
+        // who resumes a watch is not told of what was cut off meanwhile
+        let cuts = node.habits.has(Habit::DeletedKills) || node.habits.has(Habit::PurgeKills);
+        if node.life() != Some(life) || cuts {
             continue;
         }
         if !watch.complete {

@@ -15,7 +15,7 @@ use crate::sim::ledger::{Key, LifeIx};
 use crate::sim::plan::deleters_path;
 use crate::sim::plant::Plant;
 use crate::sim::trace;
-use crate::sim::world::{Happening, Phase, World};
+use crate::sim::world::{Happening, Node, Phase, World};
 
 /// A session: which node, which of its lives, which session there.
 pub(super) type Session = (usize, LifeIx, SessionId);
@@ -86,6 +86,10 @@ impl Client {
     }
 }
 
+/// How often, of a thousand times, clients of a mixed network write one entry
+/// at once: it is there that the original decides otherwise.
+const RACES: u32 = 40;
+
 /// What a write demands.
 #[derive(Debug, Clone)]
 enum Demand {
@@ -123,6 +127,9 @@ impl World {
         } else {
             place
         });
+        if self.plan.is_mixed() && self.rng.chance(RACES) {
+            return self.race(key);
+        }
         match self.rng.below(100) {
             0..40 => {
                 let value = self.value();
@@ -146,6 +153,27 @@ impl World {
                 Ok(())
             }
         }
+    }
+
+    /// After the storm, when nobody is going to write any more.
+    pub(super) fn last_race(&mut self) -> Result<(), Broken> {
+        for _ in 0..3 {
+            let key = Key(self.rng.place(self.plan.keys.len()));
+            self.race(key)?;
+        }
+        Ok(())
+    }
+
+    /// All clients write one entry before any of their nodes hears of another.
+    fn race(&mut self, key: Key) -> Result<(), Broken> {
+        for c in 0..self.clients.len() {
+            let node = self.clients[c].session.map(|(n, ..)| n);
+            if node.is_some_and(|n| self.nodes[n].answers()) && self.attach(c) {
+                let value = self.value();
+                self.write(c, key, Some(&value), Demand::Nothing, false)?;
+            }
+        }
+        Ok(())
     }
 
     /// Connects a client to some node, unless it is connected.
@@ -234,10 +262,13 @@ impl World {
         let mut value = Vec::new();
         encode::map(&mut value, 1);
         encode::str(&mut value, "nodes");
-        encode::array(&mut value, self.nodes.len());
-        for node in &self.nodes {
+        let ours = self.plan.is_mixed() && self.rng.chance(500);
+        let named = |node: &&Node| !ours || !node.habits.is_original();
+        encode::array(&mut value, self.nodes.iter().filter(named).count());
+        for node in self.nodes.iter().filter(named) {
             encode::str(&mut value, node.name.as_str());
         }
+        self.counts.originals_delete = self.plan.is_mixed() && !ours;
         let path = deleters_path();
         let write = write(path.as_ref(), Some(&value));
         self.ask(c, Request::Write(write))?;

@@ -21,6 +21,8 @@ pub(super) struct Download {
     /// What has not been taken in yet; changes meanwhile are added
     entries: VecDeque<Event>,
     begun: bool,
+    /// A node of the original tells or asks: no deletions, and no changes
+    bare: bool,
     state: Option<(NodeInfo, Tock)>,
 }
 
@@ -42,6 +44,8 @@ impl World {
             from,
             entries: VecDeque::new(),
             begun: false,
+            bare: self.nodes[to].habits.is_original()
+                || from.is_some_and(|(n, _)| self.nodes[n].habits.is_original()),
             state: None,
         };
         let number = self.counts.downloads;
@@ -65,7 +69,7 @@ impl World {
             let reads = download
                 .from
                 .is_some_and(|(from, l)| from == n && Some(l) == life);
-            if reads && download.begun && download.state.is_none() {
+            if reads && download.begun && download.state.is_none() && !download.bare {
                 download.entries.push_back(event.clone());
             }
         }
@@ -98,6 +102,8 @@ impl World {
             download.begun = true;
             let running = self.nodes[from.0].running.as_ref();
             download.entries = running.map_or_else(VecDeque::new, |r| r.host.events().into());
+            let bare = download.bare;
+            download.entries.retain(|e| e.value.is_some() || !bare);
         }
         if let Some((state, tock)) = &download.state {
             self.fetched(to, id, &Fetched::State(state, *tock))?;
@@ -107,6 +113,11 @@ impl World {
             let Some(event) = download.entries.pop_front() else {
                 let running = self.nodes[from.0].running.as_ref();
                 download.state = running.map(|r| r.host.state());
+                if let Some((state, _)) = &download.state
+                    && self.nodes[from.0].habits.is_original()
+                {
+                    self.ledger.called_deleted(state);
+                }
                 break;
             };
             self.fetched(to, id, &Fetched::Entry(&event))?;
@@ -121,6 +132,17 @@ impl World {
             let name = &self.nodes[to].name;
             out.push_str(&format!("{name} {}", trace::fetched(piece)));
         });
+        if let (Fetched::State(state, tock), Some(running)) = (piece, &self.nodes[to].running)
+            && let Some(altered) =
+                running
+                    .plants
+                    .books(&running.host, state, &self.ledger, running.life)
+        {
+            self.feed(to, |host: &mut Host, now: Timestamp| {
+                host.handle_fetched(now, id, &Fetched::State(&altered, *tock));
+            })?;
+            return Ok(());
+        }
         let altered = match (piece, &self.nodes[to].running) {
             (Fetched::Entry(event), Some(running)) => {
                 let (ledger, life) = (&self.ledger, running.life);

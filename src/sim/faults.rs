@@ -223,6 +223,7 @@ impl World {
         self.brokers.iter_mut().for_each(|b| b.up = true);
         self.bridge = [true; 2];
         for n in 0..self.nodes.len() {
+            self.restart_if_cut_off(n);
             let link = &mut self.nodes[n].link;
             link.deaf = false;
             link.mute = false;
@@ -232,11 +233,43 @@ impl World {
                 self.feed(n, Host::handle_gap)?;
             }
             if self.nodes[n].running.is_none() && !self.nodes[n].gone {
-                self.nodes[n].gone = self.outlives(n) && self.rng.chance(250);
+                self.nodes[n].gone = self.is_dispensable(n) && self.rng.chance(250);
                 self.after(Duration::from_millis(100), Happening::Start(n));
             }
         }
+        if self.plan.is_mixed() {
+            let wait = Duration::from_secs(self.rng.between(1, 60));
+            self.after(wait, Happening::Race);
+            let race = self.now.after(wait);
+            self.phase = Phase::Calm(self.last_arrival.max(race));
+        }
         self.after(Duration::from_secs(1), Happening::Look);
         Ok(())
+    }
+
+    /// Whether the others can do without a node.
+    fn is_dispensable(&self, n: usize) -> bool {
+        let mut others = self.nodes.iter().enumerate();
+        let ours = others.any(|(other, node)| {
+            other != n && !node.habits.is_original() && node.running.is_some()
+        });
+        self.outlives(n) && (ours || !self.plan.is_mixed())
+    }
+
+    /// An operator starts a process again that does not connect any more.
+    fn restart_if_cut_off(&mut self, n: usize) {
+        if !self.is_cut_off(n) {
+            return;
+        }
+        let kept = self.nodes[n].file.as_ref().map(|file| file.changes.len());
+        if kept.is_none() && !self.outlives(n) {
+            // nobody else has data: that would be the end of them
+            let running = self.nodes[n].running.as_mut();
+            running.into_iter().for_each(|r| r.met = false);
+            self.reconnect(n);
+            return;
+        }
+        self.end(n, "cut off for good");
+        self.nodes[n].kept = kept;
     }
 }

@@ -8,6 +8,7 @@ use crate::event::{
     Say, SessionId, Settings, StateWanted, Tock,
 };
 use crate::node::cluster::{Begin, Fault, Options};
+use crate::node::habits::{Habit, Habits};
 use crate::node::journal::Journal;
 use crate::node::machine::Seed;
 use crate::node::merge::Replica;
@@ -39,6 +40,8 @@ pub(super) struct Birth {
     pub(super) plant: Option<Plant>,
     /// How deleters take turns
     pub(super) delete: Settings,
+    /// What it does otherwise than this program
+    pub(super) habits: Habits,
 }
 
 /// What a machine wants.
@@ -82,9 +85,10 @@ impl Host {
         let root = vec!["moat".to_owned(), "kv".to_owned()];
         let mut machine = Machine::new(&birth.name, root, limits, seed);
         machine.set_effects(Effects { persist: true });
+        machine.set_habits(birth.habits);
         let begin = match (&birth.file, &birth.found) {
             (Some(file), _) => {
-                load(&mut machine, file, birth.plant);
+                load(&mut machine, file, birth);
                 match birth.plant {
                     // that one does not leave out ticks
                     Some(Plant::LoadedTick) => Begin::First,
@@ -200,18 +204,30 @@ impl Host {
     }
 
     /// What the broker says for a node that is gone without having said so.
-    pub(super) fn will(&self) -> PeerMessage {
+    pub(super) fn will(&self) -> Option<PeerMessage> {
         let (node, _) = self.machine.node();
-        PeerMessage::Info(Info {
-            node: node.clone(),
-            hail: Some(Hail {
-                say: Say::Gone,
-                boot: self.boot,
-                addr: Vec::new(),
-                sum: None,
-            }),
-            ..Info::default()
+        // the original has none
+        let ours = !self.replica().habits().is_original();
+        ours.then(|| {
+            PeerMessage::Info(Info {
+                node: node.clone(),
+                hail: Some(Hail {
+                    say: Say::Gone,
+                    boot: self.boot,
+                    addr: Vec::new(),
+                    sum: None,
+                }),
+                ..Info::default()
+            })
         })
+    }
+
+    /// The present tock of the entry of an event.
+    pub(super) fn tock_of(&self, event: &Event) -> Tock {
+        let tree = self.replica().tree();
+        let found = tree.resolve(Ix::ROOT, event.path.as_ref());
+        let entry = found.ok().flatten();
+        entry.map_or(event.tock, |ix| tree.get(ix).tock())
     }
 
     /// Whether all own events have been confirmed.
@@ -274,14 +290,15 @@ impl Host {
 }
 
 /// Takes in a file, as a server does before it is connected to anybody.
-fn load(machine: &mut Machine<Ear>, file: &File, plant: Option<Plant>) {
+fn load(machine: &mut Machine<Ear>, file: &File, birth: &Birth) {
     let (books, tock) = &file.books;
     machine.handle_info(books, *tock);
-    for event in &file.entries {
+    let reads = |event: &&Event| event.value.is_some() || !birth.habits.has(Habit::LostDeletions);
+    for event in file.entries.iter().filter(reads) {
         machine.handle_loaded(event);
     }
-    let mut changes = file.changes.iter();
-    if plant == Some(Plant::LastRecord) {
+    let mut changes = file.changes.iter().filter(reads);
+    if birth.plant == Some(Plant::LastRecord) {
         changes.next_back();
     }
     for event in changes {

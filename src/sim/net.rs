@@ -3,10 +3,12 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::event::PeerMessage;
+use crate::event::{PeerMessage, Update};
+use crate::node::habits::Habit;
 use crate::node::time::Timestamp;
 use crate::sim::check::Broken;
 use crate::sim::host::Host;
+use crate::sim::ledger::LifeIx;
 use crate::sim::trace;
 use crate::sim::world::{Happening, World};
 
@@ -94,6 +96,58 @@ impl World {
         let (broker, epoch) = (node.broker, node.link.epoch);
         self.last_arrival = self.last_arrival.max(at);
         self.at(at, Happening::Arrive(broker, n, epoch, message.into()));
+    }
+
+    /// A node says something: at once, unless it has the habit to be late.
+    pub(super) fn say(&mut self, n: usize, message: Box<PeerMessage>) {
+        let late = self.nodes[n].habits.has(Habit::LateTock);
+        let fresh = matches!(&*message, PeerMessage::Update(Update { again: None, .. }));
+        if late && fresh {
+            return self.say_late(n, message.into());
+        }
+        self.note_original(n, &message);
+        self.publish(n, message);
+    }
+
+    fn say_late(&mut self, n: usize, message: Rc<PeerMessage>) {
+        let Some(life) = self.nodes[n].life() else {
+            return;
+        };
+        let wait = Duration::from_micros(self.rng.spread(64, 65_536));
+        self.after(wait, Happening::Late(n, life, message));
+    }
+
+    /// A node says what it should have said before, with the tock that the
+    /// entry has by now.
+    pub(super) fn said_late(&mut self, n: usize, life: LifeIx, message: &Rc<PeerMessage>) {
+        if self.nodes[n].stopped {
+            return self.say_late(n, Rc::clone(message));
+        }
+        let node = &self.nodes[n];
+        let Some(running) = node.running.as_ref().filter(|r| r.life == life) else {
+            return;
+        };
+        let mut message = PeerMessage::clone(message);
+        if let PeerMessage::Update(Update { event, .. }) = &mut message {
+            event.tock = event.tock.max(running.host.tock_of(event));
+        }
+        self.trace.line(self.now, |out| {
+            out.push_str(&format!("{} => {}", node.name, trace::message(&message)));
+        });
+        self.note_original(n, &message);
+        self.publish(n, Box::new(message));
+    }
+
+    /// What a node of the original says may be its fault.
+    fn note_original(&mut self, n: usize, message: &PeerMessage) {
+        if !self.nodes[n].habits.is_original() {
+            return;
+        }
+        match message {
+            PeerMessage::Update(update) => self.ledger.told(&update.event),
+            PeerMessage::Info(info) => self.ledger.called_deleted(&info.info),
+            PeerMessage::Ping(_) | PeerMessage::Del(_) => {}
+        }
     }
 
     /// A broker has got a message from a node of its own.
@@ -203,7 +257,7 @@ impl World {
             out.push_str(&format!("{} is cut off", node.name));
         });
         let broker = node.broker;
-        if let Some(will) = node.running.as_ref().map(|r| r.host.will()) {
+        if let Some(will) = node.running.as_ref().and_then(|r| r.host.will()) {
             self.spread(broker, &Rc::new(will));
         }
         if self.nodes[n].stopped {
@@ -217,15 +271,27 @@ impl World {
 
     /// Has a node try to connect after a while.
     pub(super) fn reconnect(&mut self, n: usize) {
+        if self.is_cut_off(n) {
+            return;
+        }
         let wait = self.rng.millis(100, 4000);
         let epoch = self.nodes[n].link.epoch;
         self.after(wait, Happening::Connect(n, epoch));
     }
 
+    /// Whether a node's connection is gone for good, as long as its process
+    /// runs.
+    pub(super) fn is_cut_off(&self, n: usize) -> bool {
+        let node = &self.nodes[n];
+        let met = node.running.as_ref().is_some_and(|r| r.met);
+        met && !node.link.up && node.habits.has(Habit::NoReconnect)
+    }
+
     /// A node tries to connect to its broker.
     pub(super) fn connect(&mut self, n: usize, epoch: u32) -> Result<(), Broken> {
+        let cut_off = self.is_cut_off(n);
         let node = &mut self.nodes[n];
-        let stale = node.link.epoch != epoch || node.link.up || node.stopped;
+        let stale = node.link.epoch != epoch || node.link.up || node.stopped || cut_off;
         if stale || node.running.is_none() {
             return Ok(());
         }
@@ -234,6 +300,9 @@ impl World {
             return Ok(());
         }
         node.link.up = true;
+        if let Some(running) = &mut node.running {
+            running.met = true;
+        }
         node.link.last_up = self.now;
         node.link.last_down = self.now;
         self.trace.line(self.now, |out| {

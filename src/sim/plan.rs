@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::event::Settings;
+use crate::node::habits::{Habit, Habits};
 use crate::path::RawPath;
 use crate::sim::rng::Rng;
 
@@ -144,6 +145,11 @@ pub struct Plan {
     pub delete: Settings,
     /// Whether time is given for deletions to be forgotten
     pub purge: bool,
+    /// Which nodes stand for the original's: one bit each, the first node's
+    /// the lowest
+    pub originals: u8,
+    /// What these do otherwise
+    pub habits: Habits,
 }
 
 impl Plan {
@@ -197,8 +203,61 @@ impl Plan {
                 ..Settings::DELETE
             },
             purge,
+            originals: 0,
+            habits: Habits::NONE,
         }
     }
+
+    /// The plan of a seed for a network in which nodes of the original take
+    /// part, all with the same habits: those that are given, or as the seed
+    /// says.
+    #[must_use]
+    pub fn mixed(rng: &mut Rng, nodes: Option<u8>, events: u32, habits: Option<Habits>) -> Self {
+        let small = |n: u64| u8::try_from(n).unwrap_or(u8::MAX);
+        let (ours, others) = (small(rng.between(1, 4)), small(rng.between(1, 3)));
+        let mut plan = Self::new(rng, Some(nodes.unwrap_or(ours + others)), events, false);
+        let others = others.min(plan.nodes - 1);
+        while plan.originals.count_ones() < others.into() {
+            plan.originals |= 1 << rng.place(plan.nodes.into());
+        }
+        let drawn = draw_habits(rng);
+        plan.habits = habits.unwrap_or(drawn).with(Habit::Plain);
+        plan
+    }
+
+    /// What a node does otherwise.
+    #[must_use]
+    pub const fn habits_of(&self, n: usize) -> Habits {
+        if n < 8 && self.originals & (1 << n) != 0 {
+            self.habits
+        } else {
+            Habits::NONE
+        }
+    }
+
+    /// Whether nodes of the original take part.
+    #[must_use]
+    pub const fn is_mixed(&self) -> bool {
+        self.originals != 0
+    }
+}
+
+/// All habits, none but the first, one more, some, or some of those that keep
+/// nobody from agreeing.
+fn draw_habits(rng: &mut Rng) -> Habits {
+    let drawn = rng.below(5);
+    let one = rng.place(Habit::ALL.len());
+    let habits = Habit::ALL.into_iter().enumerate();
+    habits
+        .filter(|(n, (habit, _))| match drawn {
+            0 => true,
+            1 => false,
+            2 => *n == one,
+            3 => rng.chance(500),
+            _ => rng.chance(500) && Habits::NONE.with(*habit).can_agree(),
+        })
+        .map(|(_, (habit, _))| habit)
+        .collect()
 }
 
 /// Paths of one to three elements, many of them below others.

@@ -8,7 +8,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use crate::event::{Event, Info, NodeInfo, NodeName, PeerMessage, Tick, TickSet, Update};
+use crate::event::{
+    Event, Hail, Info, Mark, NamedLink, NodeInfo, NodeName, PeerMessage, Say, Tick, TickSet, Turn,
+    Update,
+};
 use crate::node::time::Timestamp;
 use crate::sim::host::Host;
 use crate::sim::ledger::{Ledger, LifeIx, rank};
@@ -49,11 +52,16 @@ pub enum Plant {
     WatchOrder,
     /// A watch is resumed behind a change that it has not seen.
     WatchResume,
+    /// A node of the original is taken for one of this program, so that ties
+    /// are not settled with it.
+    TakenForOurs,
+    /// A tick that is called deleted takes what was built on it as well.
+    DeletedReaches,
 }
 
 impl Plant {
     /// All of them, with their names.
-    pub const ALL: [(Self, &'static str); 16] = [
+    pub const ALL: [(Self, &'static str); 18] = [
         (Self::WrongTie, "wrong-tie"),
         (Self::DeletionWins, "deletion-wins"),
         (Self::WriteRevives, "write-revives"),
@@ -70,7 +78,15 @@ impl Plant {
         (Self::WatchGap, "watch-gap"),
         (Self::WatchOrder, "watch-order"),
         (Self::WatchResume, "watch-resume"),
+        (Self::TakenForOurs, "taken-for-ours"),
+        (Self::DeletedReaches, "deleted-reaches"),
     ];
+
+    /// Whether only networks show it in which nodes of the original take part.
+    #[must_use]
+    pub const fn needs_originals(self) -> bool {
+        matches!(self, Self::TakenForOurs | Self::DeletedReaches)
+    }
 }
 
 /// One of so many events falls victim to a plant that takes some.
@@ -132,6 +148,15 @@ impl Plants {
         let altered = match (self.plant, message) {
             (Some(_), PeerMessage::Update(update)) => self.update(host, update, ledger, life),
             (Some(Plant::KnownForgets), PeerMessage::Info(info)) => forgotten(info, ledger, life),
+            (Some(Plant::TakenForOurs), PeerMessage::Ping(turn)) => marked(turn),
+            (_, PeerMessage::Info(info)) => {
+                let altered = self.books(host, &info.info, ledger, life);
+                altered.map(|books| {
+                    let mut info = info.clone();
+                    info.info = books;
+                    PeerMessage::Info(info)
+                })
+            }
             _ => None,
         };
         altered.map_or(Cow::Borrowed(message), Cow::Owned)
@@ -177,6 +202,17 @@ impl Plants {
         Some(altered.map_or(Cow::Borrowed(event), Cow::Owned))
     }
 
+    /// Bookkeeping is told; what the machine gets, if it is something else.
+    pub(super) fn books(
+        &self,
+        host: &Host,
+        info: &NodeInfo,
+        ledger: &Ledger,
+        life: LifeIx,
+    ) -> Option<NodeInfo> {
+        (self.plant == Some(Plant::DeletedReaches)).then(|| reached(info, host, ledger, life))?
+    }
+
     fn drops(&self, host: &Host, event: &Event) -> bool {
         self.plant == Some(Plant::DroppedTick)
             && event.chain.first().is_some_and(|head| {
@@ -206,6 +242,55 @@ impl Plants {
         event.tock.0 = held.tock.0 + 1;
         wins.then_some(event)
     }
+}
+
+/// A turn as it would be if a node of this program had it.
+fn marked(turn: &Turn) -> Option<PeerMessage> {
+    let mut turn = turn.clone();
+    match &mut turn {
+        Turn::Ping { mark, .. } if mark.is_none() => {
+            *mark = Some(Mark { boot: 1, sum: None });
+            Some(PeerMessage::Ping(turn))
+        }
+        // its first word, as one of ours says it
+        Turn::Init(node) => Some(PeerMessage::Info(Info {
+            node: node.clone(),
+            hail: Some(Hail {
+                say: Say::Here,
+                boot: 1,
+                addr: Vec::new(),
+                sum: None,
+            }),
+            ..Info::default()
+        })),
+        _ => None,
+    }
+}
+
+/// "Deleted" as the original understands it: it concerns all entries whose
+/// chains have such a tick somewhere.
+fn reached(info: &NodeInfo, host: &Host, ledger: &Ledger, life: LifeIx) -> Option<NodeInfo> {
+    let told = info.deleted.as_ref()?;
+    let called = |link: &NamedLink| {
+        let is =
+            |(name, ticks): &(NodeName, TickSet)| *name == link.node && ticks.contains(link.tick.0);
+        told.iter().any(is)
+    };
+    let events = host.events().into_iter();
+    let heads = events.filter_map(|event| {
+        let held = ledger.value(life, ledger.key(&event.path)?)?;
+        let head = held.chain.first()?;
+        let hit = event.chain.iter().any(called);
+        hit.then(|| {
+            (
+                head.node.clone(),
+                TickSet::from_iter([head.tick.0..=head.tick.0]),
+            )
+        })
+    });
+    let mut altered = info.clone();
+    altered.deleted = Some(heads.chain(told.iter().cloned()).collect());
+    Some(altered)
 }
 
 /// "Known" as it would be if it meant "deleted".

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::event::{NodeName, PeerMessage, SessionId};
 use crate::node::cluster::Fault;
+use crate::node::habits::Habits;
 use crate::node::time::Timestamp;
 use crate::sim::check::{self, Broken};
 use crate::sim::client::Client;
@@ -42,6 +43,8 @@ pub(super) enum Happening {
     Cross(usize, Rc<PeerMessage>),
     /// A message reaches a node over a connection.
     Deliver(usize, u32, Rc<PeerMessage>),
+    /// A node says what it should have said before.
+    Late(usize, LifeIx, Rc<PeerMessage>),
     /// A node connects to its broker.
     Connect(usize, u32),
     /// A process starts.
@@ -50,6 +53,8 @@ pub(super) enum Happening {
     Piece(u64),
     /// A process writes all that it has to a new file.
     Dump(usize, LifeIx),
+    /// Clients of a mixed network write one entry at once.
+    Race,
     /// Time to look whether all nodes agree.
     Look,
 }
@@ -118,6 +123,10 @@ pub(super) struct Running {
     pub(super) loaded: bool,
     /// What it has is being read from there.
     loading: bool,
+    /// It has been connected.
+    pub(super) met: bool,
+    /// It has founded the network.
+    pub(super) founded: bool,
     pub(super) plants: Plants,
 }
 
@@ -125,6 +134,8 @@ pub(super) struct Running {
 #[derive(Debug)]
 pub(super) struct Node {
     pub(super) name: NodeName,
+    /// What it does otherwise than this program
+    pub(super) habits: Habits,
     pub(super) broker: usize,
     pub(super) link: Link,
     pub(super) clock: Clock,
@@ -150,6 +161,7 @@ impl Node {
     pub(super) fn new(name: NodeName, broker: usize, clock: Clock) -> Self {
         Self {
             name,
+            habits: Habits::NONE,
             broker,
             link: Link::default(),
             clock,
@@ -209,6 +221,8 @@ pub(super) struct World {
     pub(super) next_value: u64,
     /// When the last message that is under way arrives
     pub(super) last_arrival: Timestamp,
+    /// Since when all is mended and nothing of the storm is under way
+    calm_since: Timestamp,
     due: BinaryHeap<Reverse<Due>>,
     number: u64,
 }
@@ -221,6 +235,10 @@ pub(super) const CYCLE: Duration = Duration::from_secs(10);
 /// an answer, if its node is away, and each time something of it turns up
 /// they begin anew.
 const PATIENCE: u32 = 20;
+
+/// The same where nodes of the original take part: they ask and answer when
+/// it is their turn, and that may take a while.
+const MIXED_PATIENCE: Duration = Duration::from_secs(3600);
 
 /// Inputs of a history and outputs of one input, at most: far more than
 /// happen unless something goes round in circles.
@@ -236,7 +254,12 @@ const AFTERWARDS: Duration = Duration::from_secs(25);
 impl World {
     pub(super) fn new(settings: &Settings) -> Self {
         let mut rng = Rng::new(settings.seed);
-        let plan = Plan::new(&mut rng, settings.nodes, settings.events, settings.twins);
+        let (size, events) = (settings.nodes, settings.events);
+        let plan = if settings.mixed {
+            Plan::mixed(&mut rng, size, events, settings.habits)
+        } else {
+            Plan::new(&mut rng, size, events, settings.twins)
+        };
         let mut paths = plan.keys.clone();
         paths.push(deleters_path());
         let names = ["a", "b", "c", "d", "e", "f", "g"];
@@ -247,7 +270,10 @@ impl World {
                 shows: rng.below(3_600_000_000),
                 pace: 1000 + rng.below(plan.skew + 1) - rng.below(plan.skew + 1),
             };
-            Node::new(name, n % usize::from(plan.brokers), clock)
+            Node {
+                habits: plan.habits_of(n),
+                ..Node::new(name, n % usize::from(plan.brokers), clock)
+            }
         });
         let nodes = nodes.collect();
         let clients = (0..plan.clients).map(|_| Client::new(rng.chance(300)));
@@ -267,6 +293,7 @@ impl World {
             counts: Counts::default(),
             next_value: 0,
             last_arrival: Timestamp(0),
+            calm_since: Timestamp(0),
             due: BinaryHeap::new(),
             number: 0,
             plan,
@@ -298,13 +325,27 @@ impl World {
                     self.heal()?;
                 }
                 Phase::Agreed(since) if at.since(since) > self.afterwards() => {
-                    return check::all(self);
+                    match check::all(self) {
+                        Err(_) if self.may_change_still() => {}
+                        result => return result,
+                    }
                 }
                 _ => {}
             }
             self.happen(what)?;
         }
         Err(Broken::NothingHappens)
+    }
+
+    /// Nodes of the original may send again, long after, what nobody asked
+    /// for: then ours have to agree once more.
+    fn may_change_still(&mut self) -> bool {
+        let patient = self.plan.is_mixed() && self.now.since(self.calm_since) <= MIXED_PATIENCE;
+        if patient {
+            self.phase = Phase::Calm(self.calm_since);
+            self.after(LOOK, Happening::Look);
+        }
+        patient
     }
 
     fn afterwards(&self) -> Duration {
@@ -318,6 +359,15 @@ impl World {
     }
 
     fn begin(&mut self) {
+        if self.plan.is_mixed() {
+            self.trace.line(self.now, |out| {
+                let originals = self.nodes.iter().filter(|n| n.habits.is_original());
+                let names: Vec<&str> = originals.map(|n| n.name.as_str()).collect();
+                let habits: Vec<&str> = self.plan.habits.names().collect();
+                let (names, habits) = (names.join(", "), habits.join(", "));
+                out.push_str(&format!("of the original: {names}; habits: {habits}"));
+            });
+        }
         self.at(self.now, Happening::Start(0));
         for n in 1..self.nodes.len() {
             // some are there at once, others come later
@@ -352,6 +402,10 @@ impl World {
                 Ok(())
             }
             Happening::Deliver(to, epoch, message) => self.deliver(to, epoch, message),
+            Happening::Late(node, life, message) => {
+                self.said_late(node, life, &message);
+                Ok(())
+            }
             Happening::Connect(node, epoch) => self.connect(node, epoch),
             Happening::Start(node) => self.start(node),
             Happening::Piece(number) => self.piece(number),
@@ -359,6 +413,7 @@ impl World {
                 self.dump(node, life);
                 Ok(())
             }
+            Happening::Race => self.last_race(),
             Happening::Look => self.look(),
         }
     }
@@ -373,13 +428,19 @@ impl World {
             return Ok(());
         }
         let passed = self.now.since(since);
+        self.calm_since = since;
+        let patience = if self.plan.is_mixed() {
+            MIXED_PATIENCE
+        } else {
+            CYCLE * PATIENCE
+        };
         match check::agreed(self) {
             Ok(()) => {
                 self.phase = Phase::Agreed(self.now);
                 self.counts.healed_after = Some(passed);
                 self.after(self.afterwards() + LOOK, Happening::Look);
             }
-            Err(broken) if passed > CYCLE * PATIENCE => return Err(broken),
+            Err(broken) if passed > patience => return Err(broken),
             Err(_) => self.after(LOOK, Happening::Look),
         }
         Ok(())
@@ -392,7 +453,7 @@ impl World {
         if self.nodes[n].running.is_some() || self.nodes[n].gone {
             return Ok(());
         }
-        let life = self.ledger.born();
+        let life = self.ledger.born(self.nodes[n].habits);
         let again = self.nodes[n].started;
         self.nodes[n].started = true;
         let plant = self.settings.plant;
@@ -400,6 +461,7 @@ impl World {
         let file = self.open_file(n, life);
         let loaded = file.is_some();
         let founds = (n == 0 && !again) || (reuses && !loaded);
+        self.counts.originals_loaded |= loaded && self.nodes[n].habits.is_original();
         self.counts.starts += 1;
         let birth = Birth {
             name: self.nodes[n].name.clone(),
@@ -407,6 +469,7 @@ impl World {
             run: self.rng.next(),
             boot: self.counts.starts,
             delete: self.plan.delete.clone(),
+            habits: self.nodes[n].habits,
             found: founds.then(|| b"\xa4Root".to_vec()),
             file,
             force: reuses,
@@ -427,7 +490,9 @@ impl World {
             serving: false,
             loaded,
             loading: true,
-            plants: Plants::new(plant),
+            met: false,
+            founded: founds && !loaded,
+            plants: Plants::new(plant.filter(|_| !self.plan.habits_of(n).is_original())),
         });
         node.wake = None;
         self.settle(n)?;
@@ -454,9 +519,9 @@ impl World {
         node.backlog.clear();
         node.wake = None;
         let was_up = node.link.drop();
-        if was_up {
+        if was_up && let Some(will) = running.host.will() {
             let broker = node.broker;
-            self.spread(broker, &Rc::new(running.host.will()));
+            self.spread(broker, &Rc::new(will));
         }
     }
 
@@ -502,7 +567,7 @@ impl World {
                         self.sync(n);
                     }
                     if let Some(message) = message {
-                        self.publish(n, message);
+                        self.say(n, message);
                     }
                 }
                 Want::Persist(event) => {

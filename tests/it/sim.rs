@@ -54,31 +54,56 @@ fn networks_heal() {
     }
 }
 
+/// The history of a seed with nodes of the original.
+fn mixed(seed: u64) -> Settings {
+    Settings {
+        mixed: true,
+        ..Settings::new(seed)
+    }
+}
+
+#[test]
+fn networks_with_nodes_of_the_original_heal() {
+    let (_, failed) = find(histories(), mixed);
+    if let Some((seed, Outcome { failure, .. })) = failed {
+        let failure = failure.expect("it failed");
+        panic!("seed {seed}: {failure}\n  moat kv sim --mixed --seed {seed} --trace");
+    }
+}
+
 #[test]
 fn seeds_that_failed_once_do_not_fail_again() {
     let lines = include_str!("../sim_seeds.txt").lines();
-    let seeds: Vec<u64> = lines
+    let seeds: Vec<(bool, u64)> = lines
         .filter(|line| !line.starts_with('#'))
         .map(|line| {
-            let seed = line.split_whitespace().next();
-            seed.and_then(|s| s.parse().ok()).expect("a seed first")
+            let seed = line.split_whitespace().next().expect("a seed first");
+            let (is_mixed, seed) = match seed.strip_prefix("mixed:") {
+                Some(seed) => (true, seed),
+                None => (false, seed),
+            };
+            (is_mixed, seed.parse().expect("a number"))
         })
         .collect();
     assert!(!seeds.is_empty());
-    for seed in seeds {
-        let outcome = run(&Settings::new(seed));
+    for (is_mixed, seed) in seeds {
+        let outcome = run(&Settings {
+            mixed: is_mixed,
+            ..Settings::new(seed)
+        });
         assert_eq!(outcome.failure, None, "seed {seed}");
     }
 }
 
 #[test]
 fn a_seed_is_one_history_whatever_the_hash_key() {
-    for seed in 0..20 {
+    for settings in (0..20).map(Settings::new).chain((0..10).map(mixed)) {
+        let seed = settings.seed;
         let traced = |hash| {
             run(&Settings {
                 hash,
                 trace: true,
-                ..Settings::new(seed)
+                ..settings.clone()
             })
         };
         let (a, b) = (traced(1), traced(0x0123_4567_89ab_cdef));
@@ -93,6 +118,7 @@ fn planted_bugs_are_found() {
     for (plant, name) in Plant::ALL {
         let (count, failed) = find(1000, |seed| Settings {
             plant: Some(plant),
+            mixed: plant.needs_originals(),
             ..Settings::new(seed)
         });
         assert!(failed.is_some(), "{name} not found in {count} histories");

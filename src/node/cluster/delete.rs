@@ -61,6 +61,8 @@ pub struct Deleter {
     burst: Option<(Timestamp, Option<TurnValue>, usize)>,
     /// Marks were purged elsewhere that this node may not know of.
     behind: bool,
+    /// It is to take turns as the original does.
+    original: bool,
 }
 
 impl Deleter {
@@ -80,7 +82,13 @@ impl Deleter {
             newest: 0,
             burst: None,
             behind: false,
+            original: false,
         }
+    }
+
+    pub(super) const fn set_original(&mut self, original: bool) {
+        self.original = original;
+        self.actor.set_original(original);
     }
 
     /// How many deletions wait to be forgotten.
@@ -117,8 +125,13 @@ impl Deleter {
         settings.nodes = settings.nodes.max(n);
         settings.splits = settings.splits.max(n);
         self.group = group;
-        let group = self.group.clone();
-        self.actor.restart(now, active && up, settings, group);
+        // the original's nodes do not know whom they wait for
+        let known = if self.original {
+            Vec::new()
+        } else {
+            self.group.clone()
+        };
+        self.actor.restart(now, active && up, settings, known);
         self.tags.clear();
         self.own_turns = 0;
         self.others_turns = 0;

@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::event::{Fetch, Fetched, Hail, Info, NodeInfo, NodeName, Say, Tick};
+use crate::node::habits::Habit;
 use crate::node::merge::{Applied, Replica};
 use crate::node::rng::Rng;
 use crate::node::time::Timestamp;
@@ -134,7 +135,7 @@ impl Cluster {
         }
         match &mut self.phase {
             Phase::Founding { until, .. } if *until <= self.now => {
-                if self.way == Way::Down {
+                if self.way == Way::Down || self.habits.is_original() {
                     self.become_ready(replica);
                 } else {
                     // the answers are being waited for
@@ -309,7 +310,7 @@ impl Cluster {
             .members
             .get(node)
             .is_none_or(|m| !m.newcomer && m.boot.is_none_or(|boot| boot < self.options.boot));
-        if founded && early && foreign && !self.options.force {
+        if founded && early && foreign && !self.options.force && !self.is_original() {
             let fault = Fault::NetworkExists(node.clone());
             self.fail(fault);
         }
@@ -381,9 +382,10 @@ impl Cluster {
                 if comparing {
                     self.note_known(info);
                 }
-                changed.extend(replica.inform(info));
+                changed.extend(replica.inform_of_all(info));
             }
             Fetched::Done if comparing => self.compared(replica),
+            Fetched::Done if self.has_to_wait(replica) => {}
             Fetched::Done => self.become_ready(replica),
             Fetched::Failed(_) if comparing => self.diverged.failed(now),
             Fetched::Failed(why) => {
@@ -397,9 +399,12 @@ impl Cluster {
         }
     }
 
-    fn become_ready(&mut self, replica: &mut Replica) {
+    pub(super) fn become_ready(&mut self, replica: &mut Replica) {
         let founded = self.phase.is_founding();
         match self.phase {
+            _ if self.habits.has(Habit::ReusedTick) => {
+                self.begun_after = replica.tick().unwrap_or_default();
+            }
             Phase::Founding {
                 from: Source::New, ..
             } => {}
@@ -448,6 +453,10 @@ impl Cluster {
     /// If somebody knows of a later tick of this name than this run has used,
     /// an earlier run went further than could be known at the start.
     pub fn mind_own_tick(&mut self, replica: &mut Replica) {
+        if self.habits.has(Habit::ReusedTick) {
+            self.own_tick = self.own_tick.max(replica.tick().unwrap_or_default());
+            return;
+        }
         if self.is_ready() && replica.tick().unwrap_or_default() > self.own_tick {
             self.skip_ticks(replica);
             if self.is_up() {

@@ -92,6 +92,15 @@ impl Members {
             .any(|m| m.kind == Kind::Original && now.since(m.heard) <= lately)
     }
 
+    /// Whether a node was heard lately that has not said that it runs this
+    /// program.
+    #[must_use]
+    pub fn may_have_original(&self, now: Timestamp, lately: Duration) -> bool {
+        self.0
+            .values()
+            .any(|m| m.kind != Kind::Ours && now.since(m.heard) <= lately)
+    }
+
     /// Whether a node was heard lately, and did not say that it goes.
     #[must_use]
     pub fn is_here(&self, name: &NodeName, now: Timestamp, lately: Duration) -> bool {

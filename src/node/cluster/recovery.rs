@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::event::{Event, NodeInfo, NodeName, Say, Tick, TickSet};
+use crate::node::habits::Habit;
 use crate::node::merge::Replica;
 use crate::node::time::Timestamp;
 use crate::node::tree::Ix;
@@ -146,7 +147,11 @@ impl Cluster {
             Step::Missing => {
                 recovery.step = Step::Resend;
                 recovery.at = self.now.after(cycle.mul_f64(1.0 - half_to(place)));
-                if !done {
+                if self.habits.has(Habit::AskOnce) {
+                    if !done {
+                        self.ask_once(replica, true);
+                    }
+                } else if !done {
                     let missing = replica.holes();
                     let missing = missing.map(|(name, set)| (name.clone(), set.clone()));
                     let info = NodeInfo {
@@ -158,7 +163,11 @@ impl Cluster {
             }
             Step::Resend => {
                 self.recovery = None;
-                self.resend_within(self.gap());
+                if self.is_original() {
+                    self.end_originals_recovery(place);
+                } else {
+                    self.resend_within(self.gap());
+                }
             }
         }
     }
@@ -173,7 +182,7 @@ impl Cluster {
         if let Some(recovery) = &mut self.recovery {
             recovery.heard_ticks(from);
         }
-        if !self.is_ready() {
+        if !self.is_ready() || self.is_original() {
             return;
         }
         if is_ahead(replica, ticks) {
@@ -267,6 +276,10 @@ impl Cluster {
     /// Deletions have been forgotten while this node was away: it compares
     /// itself with a node that has data.
     pub(super) fn compare_with_anybody(&mut self, replica: &Replica) {
+        if self.is_original() {
+            self.deleter.caught_up();
+            return;
+        }
         if self.diverged.fetch.is_some() || self.diverged.not_before > self.now || !self.is_ready()
         {
             return;

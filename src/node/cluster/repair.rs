@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::event::{Link, NodeInfo, NodeName, Tick, TickSet};
+use crate::node::habits::Habit;
 use crate::node::merge::Replica;
 use crate::node::ticks::Look;
 use crate::node::time::Timestamp;
@@ -27,6 +28,11 @@ const GIVE_UP_AWAY: u32 = 6;
 const ASKED: usize = 1000;
 /// Events that are sent again in one turn.
 const SENT_AT_ONCE: usize = 128;
+/// How often a node of the original asks in vain for the same before it is
+/// told that it need not wait.
+const INSISTS: u32 = 4;
+/// Such nodes that are remembered.
+const INSISTING: usize = 64;
 /// Time between two such turns.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -42,7 +48,7 @@ pub(super) struct Asking {
     /// When that number was last seen to fall
     progress: Timestamp,
     /// What others asked for, and when: the answers are for all
-    by_others: BTreeMap<NodeName, (TickSet, Timestamp)>,
+    pub(super) by_others: BTreeMap<NodeName, (TickSet, Timestamp)>,
 }
 
 impl Asking {
@@ -54,12 +60,16 @@ impl Asking {
 /// What others lack, and when this node answers.
 #[derive(Debug, Default)]
 pub(super) struct Resending {
-    at: Option<Timestamp>,
+    pub(super) at: Option<Timestamp>,
     /// Links of chains that were sent: an original does not look for them
     /// behind the first two
     deeper: BTreeMap<NodeName, TickSet>,
     /// Entries whose last change somebody has given up
     objections: BTreeSet<Ix>,
+    /// Originals that wait for what was sent to them: what, and how often
+    insisting: BTreeMap<NodeName, (Vec<(NodeName, TickSet)>, u32)>,
+    /// What they are to know besides
+    settled: Vec<(NodeName, TickSet)>,
 }
 
 impl Resending {
@@ -71,6 +81,9 @@ impl Resending {
 impl Cluster {
     /// Looks whether anything is missing, now and then.
     pub(super) fn look_for_holes(&mut self, replica: &Replica) {
+        if self.habits.has(Habit::AskOnce) {
+            return;
+        }
         let missing: u64 = replica.holes().map(|(_, set)| set.count()).sum();
         let before = std::mem::replace(&mut self.asking.missing, missing);
         if missing == 0 {
@@ -155,7 +168,7 @@ impl Cluster {
     /// Gives up what nobody has.
     fn give_up(&mut self, replica: &Replica) {
         let waited = self.now.since(self.asking.progress);
-        if waited < self.cycle() * GIVE_UP || !self.is_ready() {
+        if waited < self.cycle() * GIVE_UP || !self.is_ready() || self.is_original() {
             return;
         }
         let all = waited >= self.cycle() * GIVE_UP_AWAY;
@@ -184,12 +197,13 @@ impl Cluster {
     pub(super) fn hear_missing(&mut self, from: &NodeName, missing: &[(NodeName, TickSet)]) {
         for (name, ticks) in missing {
             let now = self.now;
+            let once = self.habits.has(Habit::AskOnce);
             let (set, at) = self
                 .asking
                 .by_others
                 .entry(name.clone())
                 .or_insert_with(|| (TickSet::new(), now));
-            if now.since(*at) > self.options.ping.gap * 2 {
+            if now.since(*at) > self.options.ping.gap * 2 && !once {
                 *set = TickSet::new();
             }
             *at = now;
@@ -201,6 +215,9 @@ impl Cluster {
             recovery.heard_missing(from);
         }
         if missing.iter().any(|(_, ticks)| !ticks.is_empty()) {
+            if self.is_original() {
+                return self.answer_at_originals_pace();
+            }
             // the node that made an event answers first
             let mine = missing.iter().any(|(name, _)| *name == self.me);
             let most = if mine { self.gap() / 8 } else { self.gap() };
@@ -209,10 +226,33 @@ impl Cluster {
         }
     }
 
+    /// A node of the original that does not serve yet lacks these. If it has
+    /// something later there, which nobody else knows, it does not heed what
+    /// is sent to it, and waits for ever: then it is told that it need not.
+    pub(super) fn hear_waiting(&mut self, from: &NodeName, missing: &[(NodeName, TickSet)]) {
+        let insisting = &mut self.resending.insisting;
+        if insisting.len() >= INSISTING && !insisting.contains_key(from) {
+            insisting.clear();
+        }
+        let (before, times) = insisting.entry(from.clone()).or_default();
+        if before == missing {
+            *times = times.saturating_add(1);
+        } else {
+            (*before, *times) = (missing.to_vec(), 0);
+        }
+        if *times >= INSISTS {
+            self.resending.settled.extend_from_slice(missing);
+            *times = 0;
+        }
+    }
+
     /// Somebody says that nobody needs these any more. Who holds one as an
     /// entry's last change knows better, and sends it again: the other may
     /// have given up what it could not hear of.
     pub(super) fn hear_known(&mut self, replica: &Replica, known: &[(NodeName, TickSet)]) {
+        if self.is_original() {
+            return;
+        }
         for (name, ticks) in known {
             let Some(node) = replica.nodes().find(name.as_str()) else {
                 continue;
@@ -284,6 +324,9 @@ impl Cluster {
         }
         for ix in entries {
             self.send_again(replica, ix);
+            if self.habits.has(Habit::TwoLinks) {
+                continue;
+            }
             for link in replica.tree().chain(ix).0.iter().skip(2) {
                 let name = replica.nodes().name(link.node()).clone();
                 let deeper = self.resending.deeper.entry(name).or_default();
@@ -293,7 +336,20 @@ impl Cluster {
         if more {
             self.resending.at = Some(self.now.after(PAUSE));
         } else {
-            for (name, ticks) in std::mem::take(&mut self.resending.deeper) {
+            let settled = std::mem::take(&mut self.resending.settled);
+            let settled = settled.into_iter().map(|(name, set)| {
+                let node = replica.nodes().find(name.as_str());
+                let held = node.and_then(|node| replica.nodes().get(node));
+                // what is not held here may be another's to say
+                let held = held.map_or_else(Vec::new, |known| known.present_among(&set));
+                let held = held.into_iter().map(|(tick, _)| tick..=tick);
+                (name, held.collect())
+            });
+            let deeper = std::mem::take(&mut self.resending.deeper);
+            for (name, ticks) in deeper.into_iter().chain(settled) {
+                if TickSet::is_empty(&ticks) {
+                    continue;
+                }
                 match known.iter_mut().find(|(n, _)| *n == name) {
                     Some((_, set)) => set.insert_all(&ticks),
                     None => known.push((name, ticks)),
@@ -302,6 +358,7 @@ impl Cluster {
         }
         if !known.is_empty() {
             let info = NodeInfo {
+                deleted: self.deleted_among(replica, &known),
                 known: Some(known),
                 ..NodeInfo::default()
             };

@@ -4,6 +4,7 @@ use crate::event::{
     ChainEnd, Event, Hail, Info, Link, Mark, NodeInfo, NodeName, PeerMessage, Say, StateWanted,
     Tick, TickSet, Update,
 };
+use crate::node::habits::Habit;
 use crate::node::merge::Replica;
 use crate::node::time::Timestamp;
 use crate::node::tree::Ix;
@@ -46,6 +47,9 @@ impl Cluster {
 
     /// Says that this node is here, or asks who is.
     pub(super) fn hail(&mut self, replica: &Replica, say: Say) {
+        if self.is_original() {
+            return;
+        }
         let info = if self.is_ready() {
             self.ticks(replica)
         } else {
@@ -99,7 +103,7 @@ impl Cluster {
         self.own_tick = Tick(tick);
         if self.may_publish() && self.outbox.has_room() {
             self.publish(replica, ix, tick);
-        } else {
+        } else if !self.habits.has(Habit::NoOutbox) {
             self.outbox.keep(tick);
         }
     }
@@ -128,7 +132,9 @@ impl Cluster {
     pub(super) fn publish(&mut self, replica: &Replica, ix: Ix, tick: u64) {
         let event = self.event(replica, ix);
         let bytes = event.path.as_ref().bytes().len() + event.value.as_ref().map_or(0, |v| v.len());
-        self.outbox.sent(tick, self.now, bytes);
+        if !self.habits.has(Habit::NoOutbox) {
+            self.outbox.sent(tick, self.now, bytes);
+        }
         let update = Update { event, again: None };
         self.push(PeerMessage::Update(update));
     }
@@ -179,8 +185,10 @@ impl Cluster {
 
     /// Sends an entry's present event for whoever lacks it.
     pub(super) fn send_again(&mut self, replica: &Replica, ix: Ix) {
+        let mut event = replica.event(ix);
+        self.cut_to_two(&mut event);
         let update = Update {
-            event: replica.event(ix),
+            event,
             again: Some((self.me.clone(), replica.tick())),
         };
         self.push(PeerMessage::Update(update));
