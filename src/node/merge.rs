@@ -468,7 +468,8 @@ impl Replica {
             return Ok(Applied::Ignored);
         };
         if self.past.habits.has(Habit::Tie) {
-            return Ok(self.decide_as_original(ix, event, &links));
+            self.learn(links);
+            return Ok(self.decide_as_original(ix, event, links));
         }
         let entry = self.tree.get(ix);
         let (chain, end) = self.tree.chain(ix);
