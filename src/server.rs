@@ -277,8 +277,8 @@ where
     let addr = listen::announced(&sockets);
     let node = Node::start(options, backend, addr);
     let node = Rc::new(node?);
-    let mut tasks = JoinSet::new();
-    tasks.spawn_local(node::drive(Rc::clone(&node)));
+    let (mut tasks, mut driver) = (JoinSet::new(), JoinSet::new());
+    driver.spawn_local(node::drive(Rc::clone(&node)));
     tasks.spawn_local(notify::keep_saying(Rc::clone(&node)));
 
     let result = tokio::select! {
@@ -321,6 +321,8 @@ where
     {
         tracing::warn!("some clients did not take their last messages");
     }
+    // until here: replies may have waited for the disk
+    driver.shutdown().await;
     node.end_files().await;
     if let Some(closing) = closing {
         closing.await;

@@ -39,6 +39,10 @@ const HELD: usize = 16;
 /// Stretches of a client's bytes that wait for different changes.
 const MANY: usize = 64;
 
+/// Clients that do not wait for each other: the changes of more are written
+/// together, when all who are ready have had their turn.
+const FEW: usize = 4;
+
 /// The files of a running server.
 #[derive(Debug)]
 pub(super) struct Writing {
@@ -51,6 +55,10 @@ pub(super) struct Writing {
     waiting: Vec<SessionId>,
     /// Wakes who waits for a file to be begun
     opener: Waker,
+    /// What was written in several turns is not written together.
+    few: bool,
+    /// It is to be written now.
+    flushing: bool,
     /// What is to be logged, and room for it
     journal: Journal,
     /// A change was logged in this turn.
@@ -79,6 +87,8 @@ impl Writing {
             held: VecDeque::new(),
             waiting: Vec::new(),
             opener: Waker::noop().clone(),
+            few: true,
+            flushing: false,
             journal: Journal::default(),
             changed: false,
             wall: None,
@@ -138,8 +148,20 @@ impl Writing {
         self.log.is_begun()
     }
 
-    /// A turn begins.
-    pub(super) const fn begin_turn(&mut self) {
+    /// What is to be written is written in this turn, whoever else has one.
+    pub(super) const fn flush(&mut self) {
+        self.flushing = true;
+    }
+
+    /// Whether something waits to be written, until all who are ready have had
+    /// their turn.
+    pub(super) fn is_to_flush(&self) -> bool {
+        self.log.to_write().is_some()
+    }
+
+    /// A turn begins; there are so many clients.
+    pub(super) const fn begin_turn(&mut self, clients: usize) {
+        self.few = clients <= FEW;
         self.changed = false;
         self.wall = None;
     }
@@ -193,7 +215,7 @@ impl Writing {
 
     /// What confirms deletions waits until what it confirms outlives a power
     /// cut: others forget these for good.
-    pub(super) fn hold_back(&mut self, effect: Effect) -> Option<Effect> {
+    pub(super) fn hold_back(&mut self, now: Timestamp, effect: Effect) -> Option<Effect> {
         let is_deleter =
             matches!(&effect, Effect::Tell(message) if matches!(**message, PeerMessage::Del(_)));
         if !is_deleter || (self.log.durable() >= self.log.number() && !self.log.is_failing()) {
@@ -203,7 +225,7 @@ impl Writing {
             self.held.pop_front();
         }
         self.held.push_back((self.log.number(), effect));
-        self.log.sync();
+        self.log.sync(now);
         None
     }
 
@@ -226,7 +248,9 @@ impl Writing {
     ) -> bool {
         let mut is_told = false;
         loop {
-            self.write(now);
+            if self.few || std::mem::take(&mut self.flushing) {
+                self.write(now);
+            }
             self.log.turn(now);
             while let Some(op) = self.log.poll_op() {
                 self.disk.submit(op);
@@ -280,7 +304,7 @@ impl Writing {
 
     /// Tells a file that is begun a part of what there is. Returns whether
     /// there may be more to tell.
-    pub(super) fn tell_some(&mut self, machine: &mut Machine<Outbox>) -> bool {
+    pub(super) fn tell_some(&mut self, now: Timestamp, machine: &mut Machine<Outbox>) -> bool {
         if let Some(scope) = self.log.wants() {
             machine.begin_dump(scope);
         }
@@ -299,7 +323,7 @@ impl Writing {
         if machine.dump(SLICE, &mut |told| log.tell(&told, stamp)) {
             return true;
         }
-        self.log.told();
+        self.log.told(now);
         false
     }
 

@@ -288,9 +288,10 @@ impl Node {
         });
         poll_fn(|cx| {
             loop {
-                let more = self.with(|_, inner| {
+                let more = self.with(|now, inner| {
+                    inner.files.flush();
                     inner.driver.clone_from(cx.waker());
-                    inner.files.tell_some(&mut inner.machine)
+                    inner.files.tell_some(now, &mut inner.machine)
                 });
                 if self.with(|_, inner| inner.files.is_idle()) {
                     return Poll::Ready(());
@@ -465,7 +466,7 @@ impl Inner {
     /// Does what the machine says is to be done, and takes in what others
     /// said, until nothing is left or clients should have their turn.
     fn settle(&mut self, now: Timestamp) {
-        self.files.begin_turn();
+        self.files.begin_turn(self.count);
         self.take_turns(now);
         // what is written may be answered, and what is answered may be
         // written
@@ -500,7 +501,7 @@ impl Inner {
         });
         // the disk may have made room in anybody's turn, and only the driver
         // tells files what there is
-        if !self.telling && self.files.is_to_tell() {
+        if self.files.is_to_flush() || (!self.telling && self.files.is_to_tell()) {
             self.driver.wake_by_ref();
         }
         // whatever came may have set a deadline, whether or not it also had
@@ -585,7 +586,7 @@ impl Inner {
                 }
             }
             Output::Carry(effect) => {
-                if let Some(effect) = self.files.hold_back(effect) {
+                if let Some(effect) = self.files.hold_back(now, effect) {
                     self.backend.take(effect);
                 }
             }
@@ -649,6 +650,7 @@ pub(super) async fn drive(node: Rc<Node>) {
             // settling asks the backend, which wakes this task for more
             node.with(|now, inner| {
                 inner.driver.clone_from(cx.waker());
+                inner.files.flush();
                 inner.machine.handle_timeout(now);
                 inner.files.handle_timeout(now, &inner.machine);
             });
@@ -660,8 +662,8 @@ pub(super) async fn drive(node: Rc<Node>) {
                 again = None;
             }
             if again.is_none() {
-                let more = node.with(|_, inner| {
-                    inner.telling = inner.files.tell_some(&mut inner.machine);
+                let more = node.with(|now, inner| {
+                    inner.telling = inner.files.tell_some(now, &mut inner.machine);
                     inner.telling
                 });
                 if more {

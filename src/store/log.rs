@@ -378,7 +378,7 @@ impl Log {
     }
 
     /// All has been told.
-    pub fn told(&mut self) {
+    pub fn told(&mut self, now: Timestamp) {
         match self.telling.take() {
             None => {}
             Some(Telling::Current) => {
@@ -394,7 +394,7 @@ impl Log {
                 if matches!(next.job.what, What::Save { .. }) {
                     next.takes_changes = false;
                 }
-                let mark = next.open.begin_sync().unwrap_or_default();
+                let mark = next.open.begin_sync(now).unwrap_or_default();
                 let file = next.open.id;
                 self.ops.push_back(Op::Finish { file, mark });
             }
@@ -484,13 +484,14 @@ impl Log {
         }
     }
 
-    /// All that has come together has been handed in, and what was
-    /// [to be written](Self::to_write) has been.
+    /// All that has come together has been handed in. What is
+    /// [to be written](Self::to_write) may be written now, or later together
+    /// with more.
     pub fn turn(&mut self, now: Timestamp) {
         let Some(open) = &mut self.current else {
             return;
         };
-        if !open.buffer.is_empty() {
+        if self.away.is_some() || !open.is_appended() {
             append(open, &mut self.ops);
         }
         if open.is_ahead && self.books_due.is_none() {
@@ -498,22 +499,22 @@ impl Log {
         }
         match self.options.sync {
             Sync::Never => {}
-            Sync::Always => self.sync(),
+            Sync::Always => self.sync(now),
             Sync::Within(time) => {
                 if open.is_dirty() && self.sync_due.is_none() {
                     self.sync_due = Some(now.after(time));
                 }
                 if self.sync_due.is_some_and(|due| due <= now) {
-                    self.sync();
+                    self.sync(now);
                 }
             }
         }
     }
 
     /// What has been written is made durable without delay.
-    pub fn sync(&mut self) {
+    pub fn sync(&mut self, now: Timestamp) {
         if let Some(open) = &mut self.current
-            && let Some(mark) = open.begin_sync()
+            && let Some(mark) = open.begin_sync(now)
         {
             self.sync_due = None;
             let file = open.id;
@@ -542,7 +543,7 @@ impl Log {
             self.away = None;
         }
         if is_due(self.sync_due) {
-            self.sync();
+            self.sync(now);
         }
         if let Some(failure) = &mut self.failure
             && failure.retry <= now

@@ -292,7 +292,7 @@ impl Run {
                 wall: self.now.0 as f64 / 1e6,
             };
             if !machine.dump(16, &mut |told| self.log.tell(&told, stamp)) {
-                self.log.told();
+                self.log.told(self.now);
             }
             self.machine = machine;
         }

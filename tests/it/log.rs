@@ -396,3 +396,50 @@ fn always_means_before_the_reply() {
     drop(server);
     assert_eq!(held(&[&file]).values().len(), 2);
 }
+
+/// Replies that wait for the disk when the server is told to end are sent, as
+/// soon as they may.
+#[test]
+fn a_server_that_ends_sends_what_has_waited_for_the_disk() {
+    for sync in ["always", "1"] {
+        let dir = dir();
+        let file = dir.path().join("log");
+        let options = Options::begun("rec", &["-i", "Root", "-s", text(&file)]);
+        let mut server = Server::with(&options.with(&format!("server.log.sync={sync}")));
+        let mut clients: Vec<Conn> = (0..20).map(|_| Conn::open(server.port)).collect();
+        let mut asked = Vec::new();
+        for round in 0..50 {
+            for (n, conn) in clients.iter_mut().enumerate() {
+                let path = json!(["c", n, round]);
+                let set = json!({"action": "set_value", "path": path, "value": 1, "nchain": 0});
+                asked.push((n, path, conn.ask(set)));
+            }
+        }
+        // each has one reply at least: all has been read
+        for (n, conn) in clients.iter_mut().enumerate() {
+            let (_, _, seq) = asked.iter().rfind(|(who, ..)| *who == n).expect("it asked");
+            let reply = conn.reply(*seq);
+            assert!(reply.get("error").is_none(), "{reply}");
+            conn.ask(json!({"action": "set_value", "path": ["last", n], "value": 2}));
+        }
+        server.process.signal(Signal::TERM);
+        // an answer, or the end: never an answer that is not in the file
+        let answered: Vec<bool> = clients
+            .iter_mut()
+            .map(|conn| !conn.until_closed("the end").is_empty())
+            .collect();
+        server.process.wait(PATIENCE).unwrap();
+        let said = server.process.stderr();
+        assert!(!said.contains("did not take"), "{said}");
+        let again = loaded(&[&file]);
+        let mut conn = Conn::open(again.port);
+        for (n, path, _) in asked {
+            let reply = conn.request(json!({"action": "get_value", "path": path}));
+            assert_eq!(reply["value"], 1, "{n} {path}");
+        }
+        for (n, answered) in answered.into_iter().enumerate() {
+            let reply = conn.request(json!({"action": "get_value", "path": ["last", n]}));
+            assert!(!answered || reply["value"] == 2, "{n} {reply}");
+        }
+    }
+}

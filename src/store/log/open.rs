@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::event::{NodeName, Tick, Tock};
 use crate::node::dump::Told;
@@ -37,6 +38,8 @@ pub(super) struct Open {
     pub(super) begun: Timestamp,
     writer: Writer,
     sums: Sums,
+    /// When its side file was told something last
+    marked: Timestamp,
     /// Bytes that have not been handed to the system
     pub(super) buffer: Vec<u8>,
     /// How far it is when each of the pieces is written that have been handed
@@ -86,6 +89,7 @@ impl Open {
             begun: now,
             writer: Writer::new(),
             sums: Sums::new(),
+            marked: now,
             handed: start,
             buffer: Vec::new(),
             pieces: VecDeque::new(),
@@ -158,11 +162,16 @@ impl Open {
 
     /// What has been handed over is to be made durable, if that is not so
     /// already: what the side file is to say of it then.
-    pub(super) fn begin_sync(&mut self) -> Option<Vec<u8>> {
+    pub(super) fn begin_sync(&mut self, now: Timestamp) -> Option<Vec<u8>> {
         if self.handed <= self.synced || self.syncing.is_some() {
             return None;
         }
         self.syncing = Some(self.handed);
+        // a second file that is written to makes each sync of the first slower
+        if now.since(self.marked) < MARKS && self.synced.len > 0 {
+            return Some(Vec::new());
+        }
+        self.marked = now;
         Some(self.sums.mark())
     }
 
@@ -226,6 +235,9 @@ impl Open {
         self.buffer.shrink_to(KEPT);
     }
 }
+
+/// Time between two words to the side file.
+const MARKS: Duration = Duration::from_millis(900);
 
 /// Room that a buffer keeps.
 const KEPT: usize = 256 << 10;

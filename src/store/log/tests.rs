@@ -49,7 +49,7 @@ impl Bench {
 
     fn tell_all(&mut self) {
         while self.log.wants().is_some() {
-            self.log.told();
+            self.log.told(self.now);
         }
     }
 

@@ -193,16 +193,17 @@ impl Writer {
     /// The path, less what it shares with the last one; returns how many
     /// elements that are.
     fn put_path(&mut self, out: &mut Vec<u8>, path: PathRef<'_>) -> u64 {
-        let mut shared = 0;
-        let mut depth = 0;
-        let mut mine = path.elements();
-        for other in self.base.as_ref().elements() {
-            match (mine.next(), other) {
-                (Some(Ok(a)), Ok(b)) if a == b => {
-                    shared += a.len();
-                    depth += 1;
-                }
-                _ => break,
+        let (mut shared, mut depth, mut left) = (0, 0, 0);
+        let base = self.base.as_ref().bytes();
+        for element in path.elements() {
+            // no element's encoding begins another one's
+            let element = element.unwrap_or_default();
+            let end = shared + element.len();
+            if left == 0 && base.get(shared..end) == Some(element) {
+                shared = end;
+                depth += 1;
+            } else {
+                left += 1;
             }
         }
         let rest = path.bytes().get(shared..).unwrap_or_default();
@@ -210,7 +211,6 @@ impl Writer {
         if depth == 0 {
             write::ext(out, EXT_PATH, rest.len());
         } else {
-            let left = PathRef::new(rest).len();
             write::array(out, left);
         }
         out.extend_from_slice(rest);
