@@ -8,6 +8,7 @@ pub mod seeds;
 use std::time::Duration;
 
 use moat::event::{MAX_COUNTER, NodeName, PeerMessage};
+use moat::node::journal::Change;
 use moat::node::time::Timestamp;
 use moat::path::{Path, PathElem, PathRef};
 use moat::text::eval::eval;
@@ -17,6 +18,7 @@ use moat::wire::cluster::{
     Assembler, AssemblerLimits, MAX_LINKS_WRITTEN, Topic, decode, encode, update_size,
 };
 use moat::wire::fetch::Joiner;
+use moat::wire::state::{Found, Reader, Writer};
 
 /// Bytes of a message that are read here.
 const FRAME: usize = 1 << 16;
@@ -211,6 +213,55 @@ pub fn fetches(bytes: &[u8]) {
     assert_eq!(read(bytes.len().max(1)), read(usize::from(*piece) + 1));
 }
 
+/// A state file, or several: the first byte says in pieces of which size they
+/// are read the second time. Both times the same is found, at the same
+/// places; and what is found to be a record is one in another file, too.
+pub fn state_files(bytes: &[u8]) {
+    let Some((piece, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let read = |piece: usize| {
+        let mut reader = Reader::new();
+        let (mut found, mut events) = (Vec::new(), Vec::new());
+        let mut pieces = bytes.chunks(piece);
+        loop {
+            let more = pieces.next();
+            match more {
+                Some(piece) => reader.feed(piece),
+                None => reader.end(),
+            }
+            while let Some(item) = reader.poll() {
+                found.push(match item {
+                    // why it is none depends on where the piece ended
+                    Found::Damaged(span, _) => format!("damaged: {span:?}"),
+                    Found::Event(event) => {
+                        events.push(event.clone());
+                        format!("{event:?}")
+                    }
+                    other => format!("{other:?}"),
+                });
+            }
+            if more.is_none() {
+                return (found, events);
+            }
+        }
+    };
+    let (at_once, events) = read(bytes.len().max(1));
+    let (in_pieces, _) = read(usize::from(*piece) + 1);
+    assert_eq!(at_once, in_pieces, "it does not matter how it comes");
+    let (mut writer, mut out) = (Writer::new(), Vec::new());
+    for event in events.iter().filter(|event| !event.chain.is_empty()) {
+        writer.change(&mut out, &Change::of(event));
+    }
+    let mut again = Reader::new();
+    again.feed(&out);
+    again.end();
+    for event in events.iter().filter(|event| !event.chain.is_empty()) {
+        assert_eq!(again.poll(), Some(Found::Event(event)));
+    }
+    assert_eq!(again.poll(), None);
+}
+
 #[cfg(test)]
 mod tests {
     type Target = (&'static str, fn(&[u8]), usize);
@@ -223,12 +274,13 @@ mod tests {
 
     #[test]
     fn seeds_pass_their_targets() {
-        let targets: [Target; 5] = [
+        let targets: [Target; 6] = [
             ("client_messages", crate::client_messages, 15),
             ("cluster_messages", crate::cluster_messages, 200),
             ("paths", crate::paths, 100),
             ("expressions", crate::expressions, 50),
             ("fetches", crate::fetches, 3),
+            ("state_files", crate::state_files, 16),
         ];
         let seeds = crate::seeds::all().expect("the recordings are there");
         assert_eq!(seeds.len(), targets.len());

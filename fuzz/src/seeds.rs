@@ -22,7 +22,19 @@ pub fn all() -> Result<Vec<(&'static str, Vec<Vec<u8>>)>, Box<dyn Error>> {
         ("paths", paths.into_iter().chain(encoded).collect()),
         ("expressions", texts("eval.json", "expr")?),
         ("fetches", dialogues()?),
+        ("state_files", files()?),
     ])
+}
+
+/// The state files, with a size of pieces before each.
+fn files() -> Result<Vec<Vec<u8>>, Box<dyn Error>> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(vectors().join("state"))?
+        .map(|entry| entry.map(|e| e.path()))
+        .collect::<Result<_, _>>()?;
+    files.retain(|file| file.extension().is_some_and(|e| e == "msgpack"));
+    files.sort();
+    let seed = |file: &PathBuf| Ok([&[7], std::fs::read(file)?.as_slice()].concat());
+    files.iter().map(seed).collect()
 }
 
 fn vectors() -> PathBuf {
