@@ -222,22 +222,6 @@ pub(crate) fn moat_path_request(action: &str, path: &[&str], number: u32) -> Vec
     out
 }
 
-/// A request to save everything.
-#[allow(dead_code)] // who measures no files saves none
-pub(crate) fn save_request(file: &str, number: u32) -> Vec<u8> {
-    let mut out = Vec::new();
-    write::map(&mut out, 4);
-    for (name, text) in [("action", "save"), ("path", file)] {
-        write::str(&mut out, name);
-        write::str(&mut out, text);
-    }
-    write::str(&mut out, "full");
-    out.push(0xc3);
-    write::str(&mut out, "seq");
-    write::uint(&mut out, u64::from(number));
-    out
-}
-
 /// The first packet to a broker: a session without name or memory, and no
 /// keep-alive.
 pub(crate) const MQTT_HELLO: &[u8] = b"\x10\x0c\x00\x04MQTT\x04\x02\x00\x00\x00\x00";

@@ -15,6 +15,7 @@ use crate::Plan;
 use crate::lane::Lane;
 use crate::loading::original;
 use crate::report::{Report, Target, progress};
+use crate::saving::save_request;
 use crate::server::Tools;
 use crate::stats::Spread;
 use crate::wire::{self, Peer};
@@ -78,7 +79,7 @@ pub(crate) fn size(tools: &Tools, _: &Plan, report: &mut Report) -> Result<()> {
     let (server, _) = original(tools, &broker, &mine)?;
     let mut lane = Lane::connect(Peer::Moat, server.addr)?;
     let path = theirs.to_str().expect("a directory of ours");
-    let saved = lane.ask(&wire::save_request(path, 1))?;
+    let saved = lane.ask(&save_request(path, 1))?;
     ensure!(
         wire::field(&saved, "error")?.is_none(),
         "the original does not save: {:?}",

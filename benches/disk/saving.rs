@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 
+use moat::msgpack::write as msgpack;
+
 use crate::Plan;
 use crate::lane::{Lane, fill};
 use crate::load::{Load, Seen, Shape};
@@ -121,7 +123,7 @@ fn save(server: &Server, file: &Path) -> Result<Duration> {
     let mut lane = Lane::connect(server.peer, server.addr)?;
     let begin = Instant::now();
     let path = file.to_str().context("a directory of ours")?;
-    let saved = lane.ask(&wire::save_request(path, 1))?;
+    let saved = lane.ask(&save_request(path, 1))?;
     let took = begin.elapsed();
     ensure!(
         wire::field(&saved, "error")?.is_none(),
@@ -156,4 +158,19 @@ fn peak(server: &Server) -> Result<f64> {
         rest.trim().strip_suffix("kB")?.trim().parse::<f64>().ok()
     });
     Ok(kib.context("no VmHWM")? * 1024.0)
+}
+
+/// A request to save everything.
+pub(crate) fn save_request(file: &str, number: u32) -> Vec<u8> {
+    let mut out = Vec::new();
+    msgpack::map(&mut out, 4);
+    for (name, text) in [("action", "save"), ("path", file)] {
+        msgpack::str(&mut out, name);
+        msgpack::str(&mut out, text);
+    }
+    msgpack::str(&mut out, "full");
+    out.push(0xc3);
+    msgpack::str(&mut out, "seq");
+    msgpack::uint(&mut out, u64::from(number));
+    out
 }

@@ -1,13 +1,10 @@
 //! State files that a server writes.
 
-use std::time::Duration;
-
 use crate::client::Client;
 use crate::client::error::Error;
 use crate::client::proto::{Fields, Message};
 use crate::client::request::unexpected;
 use crate::event::LogInfo;
-use crate::msgpack::{Head, Reader};
 
 impl Client {
     /// Has the server write all changes from now on to a file, everything
@@ -66,13 +63,13 @@ fn decode(reply: &Message) -> Result<LogInfo, Error> {
     let text = |name| reply.text(name).map(str::to_owned);
     let count = |name| reply.uint(name).ok_or_else(|| unexpected("get_log"));
     let failed = text("failed").map(|why| {
-        let since = reply.field("failed_since").and_then(seconds);
+        let since = reply.seconds("failed_since");
         (why, since.unwrap_or_default())
     });
     Ok(LogInfo {
         path: text("path"),
         full: reply.bool("full").unwrap_or(false),
-        since: reply.field("since").and_then(seconds).unwrap_or_default(),
+        since: reply.seconds("since").unwrap_or_default(),
         changes: count("changes")?,
         bytes: count("bytes")?,
         synced: count("synced")?,
@@ -83,16 +80,10 @@ fn decode(reply: &Message) -> Result<LogInfo, Error> {
     })
 }
 
-fn seconds(item: &[u8]) -> Option<Duration> {
-    match Reader::new(item).head().ok()? {
-        Head::Float(seconds) => Duration::try_from_secs_f64(seconds).ok(),
-        Head::Uint(seconds) => Some(Duration::from_secs(seconds)),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::event::{Handle, Message as Sent, Sink, To, Tock};
     use crate::wire::client::{Outbox, Windows};

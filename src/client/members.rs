@@ -1,7 +1,5 @@
 //! The network as a server sees it.
 
-use std::time::Duration;
-
 use crate::client::error::Error;
 use crate::client::proto::Message;
 use crate::event::{Deleters, MOST_MEMBERS, MemberInfo, MemberKind, Members, NodeName, Tick, Tock};
@@ -65,20 +63,12 @@ fn member(item: &[u8]) -> Result<MemberInfo, Error> {
         tick: member.uint("tick").map(Tick),
         missing: count("missing"),
         reported: count("reported"),
-        heard: member.field("heard").and_then(seconds),
+        heard: member.seconds("heard"),
         here: flag("here"),
         gone: flag("gone"),
         addr: list(member.field("addr"), address)?,
         same: member.bool("same"),
     })
-}
-
-fn seconds(item: &[u8]) -> Option<Duration> {
-    match Reader::new(item).head().ok()? {
-        Head::Float(seconds) => Duration::try_from_secs_f64(seconds).ok(),
-        Head::Uint(seconds) => Some(Duration::from_secs(seconds)),
-        _ => None,
-    }
 }
 
 fn address(item: &[u8]) -> Result<(String, u16), Error> {
@@ -116,6 +106,8 @@ fn deleters(map: &[u8]) -> Result<Deleters, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::event::{Handle, Message as Sent, Sink, To};
     use crate::wire::client::{Outbox, Windows};

@@ -778,15 +778,17 @@ mod tests {
         Rc::new(node.expect("it can start"))
     }
 
+    fn runtime() -> tokio::runtime::Runtime {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        builder.enable_time().build().unwrap()
+    }
+
     /// Files are told what there is by whoever keeps the time. Once only the
     /// disk woke it, and if the disk's answer was taken in somebody else's
     /// turn the file was never told anything, and its client never answered.
     #[test]
     fn a_file_that_is_to_be_told_something_wakes_who_tells_it() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
+        let runtime = runtime();
         let _context = runtime.enter();
         let flag = Arc::new(Flag::default());
         let waker = Waker::from(Arc::clone(&flag));
@@ -816,10 +818,7 @@ mod tests {
     /// waited for up to two seconds.
     #[test]
     fn a_deadline_that_a_message_sets_counts_at_once() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .unwrap();
+        let runtime = runtime();
         let _context = runtime.enter();
         let flag = Arc::new(Flag::default());
         let waker = Waker::from(Arc::clone(&flag));

@@ -1,5 +1,7 @@
 //! One message from the server.
 
+use std::time::Duration;
+
 use crate::client::error::Error;
 use crate::event::NodeName;
 use crate::msgpack::{EXT_MARKED, EXT_PATH, Head, Reader};
@@ -96,6 +98,16 @@ impl Message {
     pub fn uint(&self, name: &str) -> Option<u64> {
         match Reader::new(self.field(name)?).head() {
             Ok(Head::Uint(n)) => Some(n),
+            _ => None,
+        }
+    }
+
+    /// A field that is a time span in seconds.
+    #[must_use]
+    pub fn seconds(&self, name: &str) -> Option<Duration> {
+        match Reader::new(self.field(name)?).head().ok()? {
+            Head::Float(seconds) => Duration::try_from_secs_f64(seconds).ok(),
+            Head::Uint(seconds) => Some(Duration::from_secs(seconds)),
             _ => None,
         }
     }

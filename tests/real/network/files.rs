@@ -67,10 +67,7 @@ enum Mode {
 /// those that do is lost, nor what they had heard of.
 fn a_site_without_power_comes_back(mode: Mode) {
     let folder = tempfile::tempdir().expect("a directory");
-    let file = |name: &str| {
-        let path = folder.path().join(name);
-        path.to_str().expect("a text").to_owned()
-    };
+    let file = |name: &str| place(&folder, name);
     let broker_port = free_port();
     let start_broker = || Broker::start_at(broker_port, "").unwrap_or_else(|e| panic!("{e}"));
     let broker = start_broker();
@@ -132,10 +129,7 @@ fn a_site_without_power_comes_back(mode: Mode) {
 /// begins with, whatever had happened: the same values, ticks and chains.
 fn a_running_log_goes_to_the_original() {
     let folder = tempfile::tempdir().expect("a directory");
-    let file = |name: &str| {
-        let path = folder.path().join(name);
-        path.to_str().expect("a text").to_owned()
-    };
+    let file = |name: &str| place(&folder, name);
     let broker_port = free_port();
     let _broker = Broker::start_at(broker_port, "").unwrap_or_else(|e| panic!("{e}"));
     let network = Network::at(broker_port);
@@ -197,10 +191,7 @@ fn a_running_log_goes_to_the_original() {
 /// original loads that. Odd keys, deletions and rules are in it.
 fn files_go_to_the_original_and_back() {
     let folder = tempfile::tempdir().expect("a directory");
-    let file = |name: &str| {
-        let path = folder.path().join(name);
-        path.to_str().expect("a text").to_owned()
-    };
+    let file = |name: &str| place(&folder, name);
     let broker_port = free_port();
     let _broker = Broker::start_at(broker_port, "").unwrap_or_else(|e| panic!("{e}"));
     let original = |args: &[&str]| {
@@ -267,6 +258,12 @@ fn files_go_to_the_original_and_back() {
         assert!(held.is_complete(), "{}", held.missing);
         assert_eq!(held.ticks, wanted.ticks);
     }
+}
+
+/// A file there, as an argument.
+fn place(folder: &tempfile::TempDir, name: &str) -> String {
+    let path = folder.path().join(name);
+    path.to_str().expect("a text").to_owned()
 }
 
 fn recorded(name: &str) -> PathBuf {
